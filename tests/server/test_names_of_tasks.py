@@ -60,6 +60,23 @@ def test_the_console_script_is_named_where_there_is_no_tasks_py(
     assert console.runnable("Run `inv db.undo` or `inv up`.") == f"Run `{program} db.undo` or `{program} up`."
 
 
+@pytest.mark.parametrize(
+    ("words", "prefix"),
+    [
+        (["db.revision", "-m", "clean.up"], ""),
+        (["--debug", "ours.db.revision", "-m", "clean.up"], "ours."),
+        (["up", "ours.db.revision", "--message", "clean.up"], "ours."),
+        (["-c", "other", "ours.up"], "ours."),
+        (["--list"], ""),
+    ],
+)
+def test_the_value_of_an_option_is_no_name_of_a_task(
+    words: list[str], prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["inv", *words])
+    assert console.runnable("Run: inv db.undo") == f"Run: inv {prefix}db.undo"
+
+
 def test_a_log_line_names_them_too_and_no_other_word_is_changed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

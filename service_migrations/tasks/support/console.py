@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -196,22 +197,33 @@ def printable(text: str, stream: TextIO) -> str:
 
 _COMMAND = re.compile(r"\binv (?=(?:db|pg)\.[a-z]|(?:up|down)\b)")
 """How the messages of the library begin a command, as where a tasks.py has nothing else than our tasks."""
-_PREFIXED = re.compile(r"(.+\.)(?:(?:db|pg)\.[a-z]+|up|down)")
-"""A task's name on the command line where a tasks.py has ours under a name."""
+_TASK = re.compile(r"(.+\.)?(?:(?:db|pg)\.[a-z]+|up|down)")
+"""A task's name on the command line, with what stands before it where a tasks.py has ours under a name."""
 _SCRIPT = "service-migrations"
 
 
 def runnable(text: str) -> str:
     """Return a message whose commands run here: with the name that ours have in tasks.py, or of the console script."""
-    matches = (_PREFIXED.fullmatch(word) for word in sys.argv[1:])
-    prefix = next((match[1] for match in matches if match), "")
     program = _SCRIPT if Path(sys.argv[0]).name == _SCRIPT and not _has_tasks() else "inv"
-    return _COMMAND.sub(lambda _: f"{program} {prefix}", text)
+    return _COMMAND.sub(lambda _: f"{program} {_prefix(sys.argv[1:])}", text)
+
+
+def _prefix(words: Sequence[str]) -> str:
+    """Return what stands before the names of our tasks on a command line."""
+    first = next((index for index, word in enumerate(words) if _TASK.fullmatch(word)), 0)
+    for before, word in pairwise(["", *words[first:]]):
+        # behind an option of a task is its value, such as a message that is "clean.up"
+        if (match := _TASK.fullmatch(word)) and match[1] and not before.startswith("-"):
+            return match[1]
+    return ""
 
 
 def _has_tasks() -> bool:
     """Whether Invoke finds a tasks.py here: in this folder or in one above."""
-    folder = Path.cwd()
+    try:
+        folder = Path.cwd()
+    except OSError:  # it was removed
+        return False
     return any((parent / "tasks.py").exists() for parent in (folder, *folder.parents))
 
 
@@ -335,7 +347,7 @@ def ask(question: str) -> bool:
     print(printable(f"{question} [y/N] ", sys.stderr), end="", file=sys.stderr, flush=True)
     try:
         answer = input()
-    except EOFError:  # Ctrl-D, which doesn't end the line
+    except (EOFError, UnicodeDecodeError):  # Ctrl-D, which doesn't end the line; or bytes of another encoding
         answer = ""
         note("")
     return answer.strip().lower() in ("y", "yes")
