@@ -170,8 +170,9 @@ def ended_inside(error: BaseException, service: object = None) -> EventLoopEnded
     frames = list(walk_tb(error.__traceback__))
     path = Path(frames[-1][0].f_code.co_filename) if frames else Path(asyncio.__file__)
     if not path.is_relative_to(Path(asyncio.__file__).parent):
-        shown_path = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-        text += f" (in {shown_path.as_posix()}, line {frames[-1][1]})"
+        with suppress(OSError, ValueError):  # the working directory was removed, or the file isn't in it
+            path = path.relative_to(Path.cwd())
+        text += f" (in {path.as_posix()}, line {frames[-1][1]})"
     return EventLoopEndedError(
         f"its event loop was ended by what a revision or an import has left in it, such as an alarm: {text}.",
         service=service,

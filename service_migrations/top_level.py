@@ -7,7 +7,7 @@ from service_migrations.configuration import TABLE, misspelled_table
 from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.pyproject import FILE, read_tools
 
-__all__ = ["NoTableError", "locate", "without_table"]
+__all__ = ["NoTableError", "locate", "without_table", "working_directory"]
 
 _ROOT = "MIGRATIONS_ROOT"
 """The variable that names the top level, for a process that runs elsewhere."""
@@ -24,7 +24,7 @@ def locate(root: Path | None = None) -> Path:
     has neither belongs to a part of a monorepo.
 
     Raises:
-        UsageError: there is no monorepo around the working directory.
+        UsageError: there is no monorepo around the working directory, or that directory was removed.
         ConfigurationError: MIGRATIONS_ROOT isn't a top level, or a pyproject.toml is invalid or has no table.
 
     """
@@ -38,8 +38,8 @@ def locate(root: Path | None = None) -> Path:
                 hint="Name a monorepo's top level, or unset it.",
             )
         return folder
-    working_directory = Path.cwd()
-    for folder in (working_directory, *working_directory.parents):
+    here = working_directory()
+    for folder in (here, *here.parents):
         if _is_top_level(folder):
             return folder
     if untabled := without_table():
@@ -49,7 +49,7 @@ def locate(root: Path | None = None) -> Path:
             "where there are revisions of plain Alembic.",
         )
     raise UsageError(
-        f"There is no monorepo here: neither {working_directory} nor a folder above it has a {FILE} with "
+        f"There is no monorepo here: neither {here} nor a folder above it has a {FILE} with "
         f"[tool.{TABLE}] or [tool.alembic].",
         hint=f"Change to one, set {_ROOT}, or run `service-migrations db.init` to begin one.",
     )
@@ -59,12 +59,29 @@ def without_table() -> Path | None:
     """Return the folder around the working directory with migrations/env.py and a pyproject.toml without a table.
 
     So Flask-Migrate and Advanced Alchemy leave it in a repository of one service.
+
+    Raises:
+        UsageError: the working directory was removed.
+
     """
-    working_directory = Path.cwd()
-    for folder in (working_directory, *working_directory.parents):
+    here = working_directory()
+    for folder in (here, *here.parents):
         if (folder / FILE).is_file() and (folder / "migrations" / "env.py").is_file():
             return folder
     return None
+
+
+def working_directory() -> Path:
+    """Return the working directory.
+
+    Raises:
+        UsageError: it was removed, as by another shell that has switched to another branch.
+
+    """
+    try:
+        return Path.cwd()
+    except OSError:
+        raise UsageError("The working directory doesn't exist any more.", hint="Change to one that does.") from None
 
 
 def _is_top_level(folder: Path) -> bool:

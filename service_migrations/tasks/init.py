@@ -10,7 +10,7 @@ from service_migrations.errors import MigrationError, UsageError
 from service_migrations.monorepo import Monorepo
 from service_migrations.tasks.support import console
 from service_migrations.tasks.support.task import task
-from service_migrations.top_level import NoTableError, without_table
+from service_migrations.top_level import NoTableError, without_table, working_directory
 
 if TYPE_CHECKING:
     from service_migrations.authoring.init import Written
@@ -62,6 +62,6 @@ def root_or_folder() -> Path:
     try:
         return Monorepo.locate().root
     except NoTableError:
-        return without_table() or Path.cwd()
+        return without_table() or working_directory()
     except UsageError:
-        return Path.cwd()
+        return working_directory()

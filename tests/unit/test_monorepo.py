@@ -1,5 +1,8 @@
 """Services on disk: what is one, what it is called, and what its name decides."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -223,3 +226,34 @@ def test_each_function_of_several_services_takes_a_lone_one(monorepo: Monorepo, 
                 wait(function(""))
         with pytest.raises(UsageError, match=r"^'': there is no such service"):
             service_migrations.upgrade_all("")
+
+
+@pytest.mark.parametrize("words", ["db.status", "db.init", "db.env --env-file x", "up"])
+def test_a_working_directory_that_was_removed_is_one_line(words: str, tmp_path: Path) -> None:
+    ran = in_removed_folder(tmp_path, words, {})
+    assert (ran.returncode, ran.stderr) == (
+        2,
+        "The working directory doesn't exist any more. Change to one that does.\n",
+    )
+
+
+def test_no_working_directory_is_needed_where_the_top_level_is_named(tmp_path: Path, root: Path) -> None:
+    (root / "pyproject.toml").write_text("[tool.service-migrations]\n", encoding="utf-8")
+    ran = in_removed_folder(tmp_path, "db.env --service billing", {"MIGRATIONS_ROOT": str(root)})
+    assert (ran.returncode, "services/billing/.env does not exist" in ran.stderr) == (78, True), ran.stderr
+
+
+def in_removed_folder(parent: Path, words: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run tasks in a folder that is removed before they begin."""
+    folder = parent / "removed"
+    folder.mkdir()
+    script = f'rmdir "$PWD" && exec "{sys.executable}" -P -m service_migrations {words}'
+    return subprocess.run(
+        ["/bin/sh", "-c", script],
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )

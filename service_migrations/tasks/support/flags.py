@@ -4,7 +4,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from invoke.context import Context
@@ -13,6 +12,7 @@ from invoke.tasks import Task
 
 from service_migrations.env_files import ENV_FILE, ENVIRONMENT, env_files
 from service_migrations.errors import UsageError
+from service_migrations.top_level import working_directory
 
 __all__ = [
     "SHORT_FLAGS",
@@ -60,7 +60,7 @@ def chosen_environment(env: str | None, env_file: str | None) -> Iterator[None]:
         env_file: a file, from the working directory on; None for that of MIGRATIONS_ENV_FILE.
 
     Raises:
-        UsageError: both are given, or one of them is empty.
+        UsageError: both are given, or one of them is empty; or the working directory was removed.
 
     """
     given = [(option, value) for option, value in (("--env", env), ("--env-file", env_file)) if value is not None]
@@ -72,7 +72,7 @@ def chosen_environment(env: str | None, env_file: str | None) -> Iterator[None]:
     option, value = given[0]
     if not value.strip() or value.startswith("-"):
         raise UsageError(f"{option} needs a name behind it.", hint="Is a variable empty?")
-    chosen = {ENVIRONMENT: value} if option == "--env" else {ENV_FILE: str(Path(value).absolute())}
+    chosen = {ENVIRONMENT: value} if option == "--env" else {ENV_FILE: str(working_directory() / value)}
     with env_files(**chosen):
         yield
 

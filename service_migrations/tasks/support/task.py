@@ -302,7 +302,10 @@ def exactly_one(names: list[str], command: str) -> Service:
 
 def _service_of_folder() -> Service | None:
     """Return the service of the working directory, and report that it is taken, since nobody has named it."""
-    service = Monorepo.locate().service_at(Path.cwd())
+    monorepo = Monorepo.locate()
+    service = None
+    with suppress(OSError):  # the working directory was removed, and MIGRATIONS_ROOT names the top level
+        service = monorepo.service_at(Path.cwd())
     if service:
         console.note(f"{service} is the service of this folder; --service names another.")
     return service
