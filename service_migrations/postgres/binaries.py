@@ -24,7 +24,7 @@ from service_migrations.files import is_full, writing
 from service_migrations.postgres.account import make_folder, reachable_folder
 from service_migrations.postgres.filelock import locked
 
-__all__ = ["VERSIONS", "Binaries", "installed", "provide", "sources"]
+__all__ = ["VERSIONS", "Binaries", "check_version", "downloadable", "installed", "provide", "sources"]
 
 _PACKAGES = tomllib.loads(Path(__file__).with_name("packages.toml").read_text(encoding="utf-8"))
 

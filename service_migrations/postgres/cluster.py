@@ -177,9 +177,16 @@ class Cluster:
         return postmaster_is_ready(self.data)
 
     def remove(self) -> None:
-        """Stop the server and remove its data."""
+        """Stop the server and remove its data.
+
+        The folder is renamed first: of one that is half removed, nobody would know whether its data is needed.
+        """
         self.stop()
-        shutil.rmtree(self.home)
+        removed = self.home.with_name(f"{self.home.name}.removed")
+        if removed.exists():  # its removal was interrupted
+            shutil.rmtree(removed)
+        self.home.rename(removed)
+        shutil.rmtree(removed)
 
     def _ctl(self, action: str, *options: str, data: Path | None = None) -> None:
         binaries = provide(self.version)

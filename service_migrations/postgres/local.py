@@ -12,7 +12,7 @@ from service_migrations.errors import ConfigurationError, MigrationError, Unreac
 from service_migrations.files import append, create, replace as replace_file
 from service_migrations.monorepo import Service
 from service_migrations.postgres.account import reachable_folder
-from service_migrations.postgres.binaries import VERSIONS, provide
+from service_migrations.postgres.binaries import VERSIONS, check_version, provide
 from service_migrations.postgres.cluster import SUPERUSER, Cluster
 from service_migrations.postgres.filelock import locked
 from service_migrations.postgres.ports import free_port, port_is_free
@@ -66,9 +66,11 @@ def ensure_cluster(
     Raises:
         ConfigurationError: its folder has data, and no ``cluster.json``.
         UnreachableError: its binaries can't be provided, or it doesn't start.
-        UsageError: the port is taken, or there is a cluster of another version.
+        UsageError: the port is taken, the version is not in the matrix, or there is a cluster of another version.
 
     """
+    if version is not None:
+        check_version(version)
     existing = cluster(root)
     if existing and version not in (None, existing.version):
         raise UsageError(

@@ -1,7 +1,7 @@
 """up and down: the start and the end of everything that a developer's machine needs."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,12 +150,14 @@ def down(_: Context, purge: bool = False, yes: bool = False) -> None:
 
     root = Monorepo.locate().root
     cluster = local.cluster(root)
-    if not cluster:
-        console.result("Nothing to do: the project has no PostgreSQL of its own")
-        return
-    if purge:
+    if cluster and purge:
         console.confirm(f"Remove PostgreSQL {cluster.version} in {cluster.home} with all its data?", yes=yes)
-    with local.alone(console.note, root):  # an `inv up` that runs would start it again, or fail half way
+    # an `inv up` that runs would start it again, or fail half way
+    with local.alone(console.note, root) if cluster else nullcontext():
+        cluster = local.cluster(root)  # another `inv down --purge` may have removed it meanwhile
+        if not cluster:
+            console.result("Nothing to do: the project has no PostgreSQL of its own")
+            return
         if purge:
             cluster.remove()
             console.result(f"PostgreSQL {cluster.version} is stopped, and its data removed; the .env files stay")

@@ -30,11 +30,11 @@ def stop(_: Context) -> None:
     from service_migrations.postgres import local
 
     root = Monorepo.locate().root
-    cluster = local.cluster(root)
-    if cluster:
+    if local.cluster(root):
         with local.alone(console.note, root):
-            was_running = cluster.stop()
-        if was_running:
+            cluster = local.cluster(root)  # `inv down --purge` may have removed it meanwhile
+            was_running = cluster is not None and cluster.stop()
+        if cluster and was_running:
             console.result(f"PostgreSQL {cluster.version} is stopped; its data stays in {cluster.home}")
             return
     console.result("Nothing to do: the project's own PostgreSQL does not run")

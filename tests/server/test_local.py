@@ -574,6 +574,35 @@ def test_down_waits_for_an_up_that_runs(machine: Monorepo, words: tuple[str, ...
     assert (down.returncode, "is stopped" in out) == (0, True), out
 
 
+def test_two_that_remove_the_cluster_at_once_both_succeed(machine: Monorepo) -> None:
+    done(machine.inv("pg.start"))
+    with local.alone(lambda _: None, machine.root):
+        both = [machine.spawn("down", "--purge", "--yes") for _ in range(2)]
+        for down in both:
+            assert down.stderr
+            assert "Waiting for another `inv up`" in down.stderr.readline()
+    outputs = sorted(down.communicate(timeout=60)[0] for down in both)
+    assert [down.returncode for down in both] == [0, 0], outputs
+    assert ("Nothing to do: " in outputs[0], "its data removed" in outputs[1]) == (True, True), outputs
+
+
+def test_an_interrupted_removal_leaves_no_half_of_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped = Cluster(tmp_path / "18-0", "18", free_port(), "password")
+    stopped.data.mkdir(parents=True)
+    monkeypatch.setattr(shutil, "rmtree", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.remove()
+    monkeypatch.undo()
+    assert not stopped.home.exists()
+    stopped.data.mkdir(parents=True)
+    stopped.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_another_version_is_made_where_there_is_none_and_every_command_finds_it(machine: Monorepo) -> None:
     machine.service("billing")
     machine.table_revision("billing", "b1", None)
@@ -581,6 +610,8 @@ def test_another_version_is_made_where_there_is_none_and_every_command_finds_it(
     done(machine.inv("up", "--postgres", version))
     cluster = running(machine.root)
     assert cluster.version == version
+    wrong = machine.inv("up", "--postgres", "9")
+    assert (wrong.code, "PostgreSQL '9' is not in the matrix" in wrong.err) == (2, True), wrong.text
     assert done(machine.inv("pg.status")).out.startswith(f"PostgreSQL {version} runs on")
     assert "Nothing to do" in done(machine.inv("up")).out
     assert f"PostgreSQL {version} is stopped" in done(machine.inv("down", "--purge", "--yes")).out
