@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
 from io import StringIO
 
 from alembic.config import CommandLine, Config
@@ -34,12 +34,19 @@ async def passthrough(service: str | Service, words: Sequence[str]) -> str:
     Raises:
         UsageError: Alembic doesn't know the command or an option of it, or the command failed.
         DifferenceError: ``check`` found a difference.
-        SystemExit: Alembic's parser printed its help or an error.
+        SystemExit: Alembic's parser printed an error.
 
     """
     history = read(service)
     command_line = CommandLine(prog=f"inv db.alembic --service {history.service} --")
-    options = command_line.parser.parse_args(list(words))
+    printed = StringIO()
+    try:
+        with redirect_stdout(printed):
+            options = command_line.parser.parse_args(list(words))
+    except SystemExit as error:
+        if error.code:
+            raise
+        return printed.getvalue()  # of --help or --version
     options.raiseerr = True  # without it, Alembic prints the error and ends the process
     command = Command.of(options)
     if command is None:

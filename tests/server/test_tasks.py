@@ -91,6 +91,13 @@ def test_the_help_of_a_task_names_its_options(monorepo: Monorepo) -> None:
     assert "Print the SQL instead of running it; no database is connected to." in " ".join(ran.out.split())
 
 
+def test_the_help_of_alembics_own_command_is_a_result(monorepo: Monorepo) -> None:
+    monorepo.service("billing")
+    ran = done(monorepo.inv("db.alembic", "--service", "billing", "--", "upgrade", "--help"))
+    assert "usage: inv db.alembic --service billing -- upgrade" in ran.out
+    assert ran.err == ""
+
+
 # The tutorial
 
 
