@@ -1,5 +1,7 @@
 """The place of a new revision: the branch that it continues or begins, and the folder of its file."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +10,11 @@ from service_migrations.history.revisions import History
 from service_migrations.history.targets import as_usage_error
 
 __all__ = ["Place"]
+
+_LABEL = re.compile(r"(?!.*-\d)\w[\w.-]*")
+"""A label that a target can have: behind a hyphen, a number is a count of steps."""
+_WORDS = ("head", "heads", "base", "current")
+"""What Alembic takes for a target of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +41,12 @@ class Place:
         """Return what the revision follows, as Alembic takes it.
 
         Raises:
-            UsageError: there is no such revision; the history has branches, and none is named; or it has two heads
-                that aren't meant.
+            UsageError: there is no such revision; the history has branches, and none is named; it has two heads
+                that aren't meant; or the label can't name a branch.
 
         """
         history.accepted_heads()
+        self._refuse_label(history)
         if self.head is None:
             if history.has_branches:
                 raise UsageError(
@@ -46,13 +54,36 @@ class Place:
                     service=history.service,
                     hint=f"Name the one that the revision continues, such as --head {history.branch_heads[0]}.",
                 )
+            self._refuse_unknown(history, self.depends_on)
             return "head"
         labels = {label for revision in history.revisions for label in revision.branch_labels}
         head = f"{self.head}@head" if self.head in labels else self.head
-        for name in (head, *self.depends_on):
+        self._refuse_unknown(history, (head, *self.depends_on))
+        return head
+
+    def _refuse_label(self, history: History) -> None:
+        """Refuse a label by which nobody could name the branch: Alembic would take it for something else.
+
+        Raises:
+            UsageError: it is a word of Alembic's, or has a character of its syntax of targets.
+
+        """
+        label = self.branch_label
+        if label is None or (_LABEL.fullmatch(label) and label not in _WORDS):
+            return
+        raise UsageError(
+            f"--branch-label {label!r} can't name a branch in a target.",
+            service=history.service,
+            hint="Write letters, digits, underscores, dots and hyphens, with no number behind a hyphen, such as "
+            f"expand; and none of {', '.join(_WORDS)}.",
+        )
+
+    @staticmethod
+    def _refuse_unknown(history: History, names: Iterable[str]) -> None:
+        """Refuse names of which one is no revision or branch."""
+        for name in names:
             with as_usage_error(history, name):
                 history.directory.get_revisions(name)
-        return head
 
     def folder_of(self, history: History, head: str) -> Path:
         """Return the folder of the new file.

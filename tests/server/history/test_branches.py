@@ -58,6 +58,24 @@ def status(world: World) -> dict[str, object]:
     return {key: found[key] for key in ("current", "head", "heads", "pending", "state")}
 
 
+@pytest.mark.parametrize("label", ["head", "base", "a@b", "+1", "a b", "x:y", "release-2"])
+def test_a_label_that_cannot_name_a_branch_is_refused_before_a_file_is_written(world: World, label: str) -> None:
+    ran = inv(
+        world, "db.revision", "-s", "billing", "-m", "x", "--empty", f"--branch-label={label}", "--head=base", code=2
+    )
+    assert f"--branch-label {label!r} can't name a branch in a target." in ran.err
+    assert inv(world, "db.heads", "--json").out.count("c1") == 1
+
+
+def test_an_unknown_revision_that_is_to_be_applied_before_is_told_with_the_list(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    monorepo.service("billing", "__all__ = []", database())
+    write(monorepo, "e1", None)
+    ran = monorepo.inv("db.revision", "-s", "billing", "-m", "x", "--empty", "--depends-on", "nope")
+    assert (ran.code, "`inv db.history --service billing` lists the revisions" in ran.err) == (2, True), ran.text
+
+
 def test_an_upgrade_goes_to_all_heads_and_is_known_to_be_there(world: World) -> None:
     monorepo, _ = world
     assert status(world) == {"current": [], "head": None, "heads": ["c1", "e2"], "pending": 3, "state": "behind"}
