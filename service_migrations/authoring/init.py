@@ -54,8 +54,8 @@ def write_missing(
         What was done to each file.
 
     Raises:
-        ConfigurationError: pyproject.toml can't be read, or a table can't be appended to it. Files that were written
-            before are complete, and the next run doesn't change them.
+        ConfigurationError: pyproject.toml can't be read, or a table can't be appended to it; or something else has the
+            name of a file or folder. Files that were written before are complete, and the next run doesn't change them.
 
     """
     return tuple(_write_all(root, environment, alembic, hooks))
@@ -83,10 +83,18 @@ def _write(root: Path, path: Path, template: str, hint: str = "", hooks: Sequenc
         before, options, after = text.partition("OPTIONS: ")
         line, _, rest = f"{options}{after}".partition("\n")
         text = f"{before}{line}\n{comment}\n{rest}"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        folder = Path(relative_path).parent.as_posix()
+        problem, fix = f"{folder} is no folder.", f"Move it away, and run the command again: {template} is for it."
+        raise ConfigurationError(problem, path=folder, hint=fix) from None
     try:
         files.create(path, text.encode())
     except FileExistsError:
+        if not path.is_file():
+            problem, fix = f"{relative_path} is no file.", "Move it away, and run the command again."
+            raise ConfigurationError(problem, path=relative_path, hint=fix) from None
         uses_library = "service_migrations" in path.read_text(encoding="utf-8", errors="replace")
         return Written(relative_path, hint="" if uses_library else hint)
     return Written(relative_path, created=True)

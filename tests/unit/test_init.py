@@ -152,6 +152,22 @@ def test_the_tasks_have_a_place_beside_tasks_of_a_teams_own():
     assert set(inside.task_names) == {f"migrations.{name}" for name in tasks.namespace.task_names}
 
 
+@pytest.mark.parametrize(
+    ("name", "is_folder", "message"),
+    [
+        ("migrations", False, "migrations is no folder. Move it away, and run the command again: env.py is for it."),
+        ("tasks.py", True, "tasks.py is no file. Move it away, and run the command again."),
+    ],
+)
+def test_what_has_the_name_of_a_file_or_folder_is_named_with_what_to_do(
+    name: str, is_folder: bool, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).mkdir() if is_folder else (tmp_path / name).touch()
+    with pytest.raises(ConfigurationError) as raised:
+        write_missing(tmp_path)
+    assert str(raised.value) == message
+
+
 def test_a_file_that_cannot_be_read_is_one_line_also_where_there_is_no_table_yet(tmp_path: Path) -> None:
     root = tmp_path / "repository"
     root.mkdir()
