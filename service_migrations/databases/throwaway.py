@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Self
-from urllib.parse import quote
 
 from service_migrations.databases.admin import connected, create, quoted
 from service_migrations.databases.copying import copy_properties
@@ -94,6 +93,5 @@ def _settings(service: Service, dsn: Dsn) -> Settings:
     plain = replace(
         service, env_file=nowhere, environment="", is_env_file_given=False, dsn=None, dsn_key=None, password=None
     )
-    uri = dsn.masked().replace(":***@", f":{quote(dsn.password or '', safe='')}@", 1)
-    sources = Sources({f"{service.env_prefix}DATABASE_DSN": uri})
+    sources = Sources({f"{service.env_prefix}DATABASE_DSN": dsn.uri()})
     return replace(load_unchecked(plain, sources), service=service, dsn=dsn, edited="warn", is_temporary=True)

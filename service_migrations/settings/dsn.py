@@ -163,6 +163,10 @@ class Dsn:
             f"?{query}" if query else ""
         )
 
+    def uri(self) -> str:
+        """Return the DSN with its password, as for libpq, drivers and .env files; it is never printed."""
+        return self.masked().replace(":***@", f":{quote(self.password or '', safe='')}@", 1)
+
     def _addresses(self, socket_safe: str = "") -> str:
         """Return the hosts with their ports as in a DSN: an IPv6 address in brackets, a socket escaped."""
         hosts = (

@@ -7,7 +7,6 @@ import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
-from urllib.parse import quote
 
 import asyncpg
 import pytest
@@ -25,7 +24,7 @@ from service_migrations.settings.siblings import declared_user
 from service_migrations.sql.identifiers import cut
 from service_migrations.sql.quoting import literal, quoted
 
-__all__ = ["PREFIX", "Databases", "aimed", "uri"]
+__all__ = ["PREFIX", "Databases", "aimed"]
 
 PREFIX = "service_migrations_"
 """The prefix of every role and database that is created for tests."""
@@ -258,13 +257,8 @@ def aimed(databases: Mapping[Service, Dsn], scratch: Mapping[Service, Dsn] | Non
             if leads_to_a_database(name):
                 patch.delenv(name)
         for service, dsn in databases.items():
-            patch.setenv(f"{service.env_prefix}DATABASE_DSN", uri(dsn))
+            patch.setenv(f"{service.env_prefix}DATABASE_DSN", dsn.uri())
             patch.setenv(f"{service.env_prefix}MIGRATIONS_VERSION_TABLE", service.version_table)
         for service, dsn in (scratch or {}).items():
-            patch.setenv(f"{service.env_prefix}DATABASE_SCRATCH_DSN", uri(dsn))
+            patch.setenv(f"{service.env_prefix}DATABASE_SCRATCH_DSN", dsn.uri())
         yield
-
-
-def uri(dsn: Dsn) -> str:
-    """Return a DSN with its password, as for libpq, drivers and .env files."""
-    return dsn.masked().replace(":***@", f":{quote(dsn.password or '', safe='')}@", 1)

@@ -25,7 +25,7 @@ from service_migrations.settings.model import load_options
 from service_migrations.settings.siblings import declared_siblings, declared_user
 from service_migrations.settings.sources import Sources
 from service_migrations.sql.quoting import quoted
-from service_migrations.testing.databases import PREFIX, Databases, aimed, uri
+from service_migrations.testing.databases import PREFIX, Databases, aimed
 from service_migrations.testing.event_loop import EventLoop
 from service_migrations.testing.history_files import imported_files, own_files
 from service_migrations.testing.reporting import without_database
@@ -81,7 +81,7 @@ class Clones:
                 self._names |= dict.fromkeys(group, self._templates.wait(lambda: self._templates.clone(group)))
         except MigrationError as error:
             raise without_database(error).with_traceback(None) from None
-        return MigratedDatabase(service.name, uri(self._templates.databases.dsn(service, self._names[service])))
+        return MigratedDatabase(service.name, self._templates.databases.dsn(service, self._names[service]).uri())
 
     def drop(self) -> None:
         """Drop the databases and close their connections."""

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from service_migrations.postgres import Server
-from service_migrations.testing.databases import uri
 from tests.support.monorepo import Ran
 
 
@@ -37,4 +36,4 @@ def pytest_in(folder: Path, *words: str, cache: bool = False, **env: str) -> Ran
 
 def given(server: Server) -> dict[str, str]:
     """Return what makes a run use a server that is there already."""
-    return {f"POSTGRES_{server.version}_DSN": uri(server.admin), "POSTGRES_VERSION": server.version}
+    return {f"POSTGRES_{server.version}_DSN": server.admin.uri(), "POSTGRES_VERSION": server.version}
