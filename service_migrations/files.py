@@ -196,8 +196,8 @@ def replace(path: Path, content: bytes) -> None:
         OSError: it can't be written; ``filename`` has its name.
 
     """
-    # its name doesn't end with .py: Alembic would take it for a revision
-    temporary = path.with_name(f".{path.name}.new")
+    # its name has the process, as two may write the file at once, and no .py at its end, as of a revision
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     former = path.stat() if path.exists() else None
     mode = stat.S_IMODE(former.st_mode) if former else _MODE
     try:

@@ -1,20 +1,15 @@
 """The writing of a report's file: the whole of it or nothing, so that nobody opens half a page."""
 
-import os
-import stat
 from pathlib import Path
 
 from service_migrations.errors import ConfigurationError, UsageError
-from service_migrations.files import cannot_be_written
+from service_migrations.files import cannot_be_written, replace
 
 __all__ = ["write_whole"]
 
-_MODE = 0o666
-"""What the umask is taken from, as for any new file."""
-
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file by way of another one beside it, which then takes its name. A link is followed.
+    """Write a file in one step. A link is followed.
 
     Raises:
         UsageError: its name can't be that of a file; the message says why.
@@ -26,18 +21,7 @@ def write_whole(path: Path, text: str) -> None:
         if target.exists() and not target.is_file():
             problem = "it is a directory" if target.is_dir() else "it is no ordinary file"
             raise UsageError(f"{path} can't be written: {problem}.", hint="Name a file.")
-        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
-        beside = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
-            with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - of a descriptor
-                file.write(text)
-            if mode is not None:
-                beside.chmod(mode)
-            beside.replace(target)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
+        replace(target, text.encode())
     except (OSError, RuntimeError) as error:  # the latter before Python 3.13, for a circle of links
         reason = getattr(error, "strerror", None) or str(error)
         is_of_disk = isinstance(error, OSError) and cannot_be_written(error)

@@ -547,14 +547,15 @@ def test_a_port_that_one_env_file_cant_get_is_given_to_none(machine: Monorepo) -
     done(machine.inv("up"))
     before = running(machine.root)
     texts = [machine.find(name).env_file.read_bytes() for name in ("billing", "catalog")]
-    in_the_way = machine.find("catalog").env_file.with_name("..env.new")  # what the new text is written to
-    in_the_way.mkdir()
+    link = machine.find("catalog").env_file
+    too_long = link.rename(link.with_name("e" * 250))  # for the name of the file that the new text is written to
+    link.symlink_to(too_long)
     ran = machine.inv("up", "--port", str(free_port()))
     assert (ran.code, "services/catalog/.env can't be written: " in ran.err) == (78, True), ran.text
     assert "Traceback" not in ran.text
     assert [machine.find(name).env_file.read_bytes() for name in ("billing", "catalog")] == texts
     assert running(machine.root) == before
-    in_the_way.rmdir()
+    too_long.replace(link)
     port = free_port()
     done(machine.inv("up", "--port", str(port)))
     assert running(machine.root).port == port

@@ -1,6 +1,7 @@
 """A file that a person writes may be no file with an end, or fill the memory: it is refused in one line, at once."""
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import socket
@@ -164,3 +165,23 @@ def test_a_file_that_root_writes_anew_stays_its_owners(tmp_path: Path) -> None:
     files.replace(file, b"b")
     status = file.stat()
     assert (file.read_bytes(), status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (b"b", 12, 34, 0o640)
+
+
+def test_two_processes_that_write_a_file_at_once_leave_one_of_both_texts(tmp_path: Path) -> None:
+    path, texts = tmp_path / "head.txt", {character: character * 200_000 for character in (b"a", b"b")}
+    files.replace(path, texts[b"a"])
+    fork = multiprocessing.get_context("fork")
+    writers = [fork.Process(target=write_often, args=(path, text)) for text in texts.values()]
+    for writer in writers:
+        writer.start()
+    read = set()
+    while any(writer.is_alive() for writer in writers):
+        read.add(path.read_bytes())
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    assert read <= set(texts.values())
+    assert [file.name for file in tmp_path.iterdir()] == ["head.txt"]
+
+
+def write_often(path: Path, text: bytes) -> None:
+    for _ in range(300):
+        files.replace(path, text)
