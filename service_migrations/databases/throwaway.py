@@ -9,8 +9,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Self
 
-from service_migrations.databases.admin import connected, create, quoted
+from service_migrations.databases.admin import connected, create, quoted, within
 from service_migrations.databases.copying import copy_properties
+from service_migrations.databases.removal import drop_with_users
 from service_migrations.interruption import finish_even_if_cancelled, unfinished
 from service_migrations.monorepo import Service
 from service_migrations.postgres import Server
@@ -82,9 +83,10 @@ class ThrowawayDatabases:
     async def _drop(self) -> None:
         if not self._names:
             return
-        async with connected(_settings(self._services[0], self._dsn), self._server.admin) as connection:
+        settings, admin = _settings(self._services[0], self._dsn), self._server.admin
+        async with connected(settings, admin) as connection:
             for name in self._names:
-                await connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
+                await drop_with_users(connection, connected(settings, within(admin, name)), name)
             await connection.execute(f"DROP ROLE IF EXISTS {quoted(self._dsn.user)}")
 
 

@@ -14,6 +14,7 @@ import pytest
 from service_migrations.catalog.search_path import OWN_PATH
 from service_migrations.connection.parameters import NO_TIMEOUTS, without_transaction_timeout
 from service_migrations.databases.bootstrap import bootstrap
+from service_migrations.databases.removal import drop_with_users
 from service_migrations.errors import AccessDeniedError, ConfigurationError, MigrationError, UnreachableError
 from service_migrations.failures.driver_errors import describe, is_lost_connection, sqlstate
 from service_migrations.monorepo import Service
@@ -137,19 +138,8 @@ class Databases:
 
     async def drop(self, name: str) -> None:
         """Drop a database, and end its connections and prepared transactions; do nothing where it doesn't exist."""
-        statement = f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)"
         async with self.connected() as admin:
-            try:
-                await admin.execute(statement)
-            except asyncpg.ObjectInUseError:  # FORCE leaves prepared transactions alone
-                await self._roll_back_prepared(name)
-                await admin.execute(statement)
-
-    async def _roll_back_prepared(self, name: str) -> None:
-        async with self.connected(database=name) as admin:
-            rows = await admin.fetch("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()")
-            for row in rows:
-                await admin.execute(f"ROLLBACK PREPARED {literal(row['gid'])}")
+            await drop_with_users(admin, self.connected(database=name), name)
 
     async def drop_left_behind(self) -> None:
         """Drop databases of killed runs that are a day old, where this administrator may."""

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import asyncpg
 import pytest
 
+from service_migrations.databases.throwaway import ThrowawayDatabases
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn, parse
@@ -288,6 +289,22 @@ def test_what_a_test_leaves_prepared_is_rolled_back(monorepo: Monorepo, preparin
 
     assert query(preparing.admin, "SELECT gid FROM pg_prepared_xacts") == []
     assert found.database not in {name for name, _ in query(preparing.admin, OURS)}
+
+
+def test_what_a_replay_leaves_prepared_is_rolled_back_too(monorepo: Monorepo, preparing: Server) -> None:
+    service = monorepo.service("billing")
+
+    async def prepare() -> None:
+        async with ThrowawayDatabases(preparing, (service,), "replayed") as databases:
+            settings = (await databases.create())[0]
+            connection = await asyncpg.connect(**settings.dsn.connect_args())
+            await connection.execute("BEGIN; CREATE TABLE t (); PREPARE TRANSACTION 'it''s'")
+            await connection.close()
+
+    asyncio.run(prepare())
+
+    assert query(preparing.admin, "SELECT gid FROM pg_prepared_xacts") == []
+    assert query(preparing.admin, "SELECT rolname FROM pg_roles WHERE rolname LIKE 'replayed%'") == []
 
 
 def test_a_missing_env_py_is_named(clones: Clones, monorepo: Monorepo) -> None:
