@@ -156,13 +156,13 @@ def files(folder: Path, commit: str) -> dict[str, File]:
         GitError: as of ``git``.
 
     """
-    found: dict[str, File] = {}
+    by_path: dict[str, File] = {}
     for line in git(folder, "ls-tree", "-r", "-z", commit).split("\0"):
         facts, _, path = line.partition("\t")
         if path:
             mode, _, oid = facts.split(" ")
-            found[path] = File(mode, oid)
-    return found
+            by_path[path] = File(mode, oid)
+    return by_path
 
 
 def blobs(folder: Path, oids: Iterable[str]) -> dict[str, bytes]:

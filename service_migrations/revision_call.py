@@ -333,6 +333,6 @@ def reminding(also: Callable[[], object] = bool) -> Iterator[Callable[[], None]]
         _held.clear()
 
 
-def log_left_behind(_: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:
+def log_left_behind(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Log what a cancelled library left behind where nobody reads it; asyncio itself would print a traceback."""
-    log.debug("%s", what["message"], exc_info=what.get("exception"))
+    log.debug("%s", context["message"], exc_info=context.get("exception"))

@@ -69,17 +69,17 @@ class _Block:
     is_open: bool = True
     refused: list[SideEffectError] = field(default_factory=list)
 
-    def meet(self, what: str) -> None:
+    def meet(self, effect: str) -> None:
         """Note or refuse something that is about to be done; connections of engines are met by themselves."""
         is_of_others = (self.note or self.only_connections) and _is_of_others(inspect.currentframe(), self)
         if self.note is None and not is_of_others:
-            self.refuse(what)
-        if self.note is not None and what in _NOTED and not is_of_others:
-            self.note(what)
+            self.refuse(effect)
+        if self.note is not None and effect in _NOTED and not is_of_others:
+            self.note(effect)
 
-    def refuse(self, what: str) -> NoReturn:
+    def refuse(self, effect: str) -> NoReturn:
         """Refuse something, and remember it: the revision may catch the error."""
-        error = SideEffectError(f"it {what}, beside its SQL, {self.why}")
+        error = SideEffectError(f"it {effect}, beside its SQL, {self.why}")
         self.refused.append(error)
         raise error
 
@@ -283,12 +283,12 @@ def _audit(name: str, arguments: tuple[Any, ...]) -> None:
     for block in _acting():
         if name == "import" and arguments[0] in _DRIVERS:
             _guards.guard_driver(arguments[0])
-        what = _OTHERS.get(name)
+        effect = _OTHERS.get(name)
         if name == "open":
             path, _, flags = arguments
-            what = f"writes {path}" if isinstance(flags, int) and flags & _WRITES and path != os.devnull else None
-        if what and not block.only_connections:
-            block.meet(what)
+            effect = f"writes {path}" if isinstance(flags, int) and flags & _WRITES and path != os.devnull else None
+        if effect and not block.only_connections:
+            block.meet(effect)
 
 
 def _connect(dialect: Dialect, *_: Any) -> None:

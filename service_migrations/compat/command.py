@@ -63,8 +63,8 @@ class Command:
 
 def _environment(databases: Sequence[Settings], python: str) -> dict[str, str]:
     """Return the environment, in which no setting leads to another database."""
-    found = shutil.which(python) if python else sys.executable
-    programs = str(Path(found).absolute().parent) if found else None
+    program = shutil.which(python) if python else sys.executable
+    programs = str(Path(program).absolute().parent) if program else None
     kept = (name for name in os.environ if name != _ROOT and not leads_to_a_database(name))
     variables = {name: os.environ[name] for name in kept}
     variables["PATH"] = os.pathsep.join(filter(None, (programs, variables.get("PATH"))))

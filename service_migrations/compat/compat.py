@@ -64,8 +64,8 @@ async def compat(
         with running_code(span.running, upgraded[0].dsn, interpreter, _hooks(service)) as tries:
             recorded = tries.try_on("record", upgraded[0].dsn.database)
             tries.try_on("keep", filled[0].dsn.database)
-            breaks = [one async for one in _breaks(span, upgraded, tries)]
-        breaks += [one async for one in _refused_rows(span, filled)]
+            breaks = [broken async for broken in _breaks(span, upgraded, tries)]
+        breaks += [broken async for broken in _refused_rows(span, filled)]
         if command:
             breaks += _failed(command, interpreter, code[1], (upgraded, spare[0]), span.new[-1])
     return span.result(recorded, breaks)
@@ -105,10 +105,10 @@ async def compat_of_new_code(
                 await run(revision.revision)
         with running_code(service, upgraded[0].dsn, interpreter, _hooks(service)) as tries:
             recorded = tries.try_on("record", upgraded[0].dsn.database)
-            breaks = [one async for one in _missed(span, old, tries)]
+            breaks = [broken async for broken in _missed(span, old, tries)]
         if command:
-            found = _failed(command, interpreter, service.root, (spare[0], upgraded), span.new[0])
-            breaks += [replace(one, is_new_code=True) for one in found]
+            failed = _failed(command, interpreter, service.root, (spare[0], upgraded), span.new[0])
+            breaks += [replace(broken, is_new_code=True) for broken in failed]
     return span.result(recorded, breaks)
 
 
@@ -206,20 +206,20 @@ def _failed(
 
 async def _breaks(span: _Span, database: Sequence[Settings], tries: RunningCode) -> AsyncIterator[Break]:
     """Upgrade one revision after the other, and yield what fails since then, each cause once."""
-    found: list[Break] = []
+    breaks: list[Break] = []
     async with span.session(database) as run:
         for revision in span.new:
             await run(revision.revision)
             for failure in tries.try_on("repeat", database[0].dsn.database)["failures"]:
-                one = Break(revision.revision, revision.path, **failure)
-                if not any(one.is_same(each) for each in found):
-                    found.append(one)
-                    yield one
+                broken = Break(revision.revision, revision.path, **failure)
+                if not any(broken.is_same(each) for each in breaks):
+                    breaks.append(broken)
+                    yield broken
 
 
 async def _missed(span: _Span, database: Sequence[Settings], tries: RunningCode) -> AsyncIterator[Break]:
     """Upgrade one revision after the other, and yield what failed before it and no longer does, each cause once."""
-    found: list[Break] = []
+    breaks: list[Break] = []
     name = database[0].dsn.database
     failures = tries.try_on("repeat", name)["failures"]
     async with span.session(database) as run:
@@ -228,11 +228,11 @@ async def _missed(span: _Span, database: Sequence[Settings], tries: RunningCode)
             left = tries.try_on("repeat", name)["failures"] if revision is not span.new[-1] else []
             still = {(each["action"], each["table"], each["statement"]) for each in left}
             for failure in failures:
-                one = Break(revision.revision, revision.path, **failure, is_new_code=True)
-                is_fixed = (one.action, one.table, one.statement) not in still
-                if is_fixed and not any(one.is_same(each) for each in found):
-                    found.append(one)
-                    yield one
+                broken = Break(revision.revision, revision.path, **failure, is_new_code=True)
+                is_fixed = (broken.action, broken.table, broken.statement) not in still
+                if is_fixed and not any(broken.is_same(each) for each in breaks):
+                    breaks.append(broken)
+                    yield broken
             failures = left
 
 
@@ -267,9 +267,9 @@ def _is_new(service: Service, code: Checkout) -> bool:
     if any((root / folder.relative_to(service.root)).exists() for folder in folders):
         return False
     names = {path.name for folder in service.version_locations for path in folder.rglob("*.py")}
-    found = (path for path in root.rglob("*.py") if path.name in names)
+    candidates = (path for path in root.rglob("*.py") if path.name in names)
     # a file that is where it was is of another service, such as its __init__.py or 0001_initial.py
-    return all((service.root / path.relative_to(root)).exists() for path in found)
+    return all((service.root / path.relative_to(root)).exists() for path in candidates)
 
 
 def _find(root: Path, service: Service, commit: str) -> Service:

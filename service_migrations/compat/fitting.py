@@ -59,19 +59,19 @@ def _choose(statements: Statements, made: rows.Rows, table: sa.Table) -> None:
 
 def _leave_out(statements: Statements, made: rows.Rows, table: sa.Table) -> dict[str, str]:
     """Leave the columns out that keep a row from being made and aren't needed, and tell why, by column."""
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     with suppress(rows.UnfillableError):
         if statements.attempt(lambda: made.insert(statements.run, table)) is None:
-            return found
+            return reasons
         if statements.attempt(lambda: made.insert(statements.run, table, only_needed=True)) is not None:
-            return found
+            return reasons
         for column in made.optional(table):
             given = {column.name: made.plain(column)}
             failed = statements.attempt(partial(made.insert, statements.run, table, only_needed=True, given=given))
             if failed is not None and failed.sqlstate != _CHECK_VIOLATION:
                 made.left_out.add((table.key, column.name))
-                found[f"{table.key}.{column.name}"] = f"{failed.why} [{failed.sqlstate}]"
-    return found
+                reasons[f"{table.key}.{column.name}"] = f"{failed.why} [{failed.sqlstate}]"
+    return reasons
 
 
 def _columns_of_check(table: sa.Table, message: str) -> "list[sa.Column[Any]]":

@@ -205,12 +205,12 @@ class Probe:
         """
         row, value = self._insert_other(table, column, number)
         query = sa.select(column).where(is_row(table, row))
-        found = self._statements.run(query, table, column.name)
-        if isinstance(value, sa.ClauseElement) or [row[column] for row in found] == [value]:
+        rows = self._statements.run(query, table, column.name)
+        if isinstance(value, sa.ClauseElement) or [row[column] for row in rows] == [value]:
             return
         former = self._types.get((table.key, column.name))
         if not self._is_recorded or self._statements.type_of(column) != former:
-            read = _shown(found[0][column]) if found else "no row"
+            read = _shown(rows[0][column]) if rows else "no row"
             why = f"{column.name} was written as {_shown(value)} and is read as {read}"
             raise FailedError(table.key, column.name, str(query), ValueError(why))
 
@@ -257,8 +257,8 @@ def load(request: dict[str, Any]) -> Probe:
     driver()
     sys.path[:0] = request["folders"]
     module = importlib.import_module(request["models"])
-    for found in pkgutil.walk_packages(getattr(module, "__path__", []), f"{request['models']}."):
-        importlib.import_module(found.name)
+    for info in pkgutil.walk_packages(getattr(module, "__path__", []), f"{request['models']}."):
+        importlib.import_module(info.name)
     hooks: dict[str, Function] = {}
     if request["hooks"]:
         own = runpy.run_path(request["hooks"], run_name="own_tries")

@@ -63,12 +63,12 @@ class Statements:
         """
         try:
             result = self.connection.execute(statement)
-            found = list(result.mappings()) if result.returns_rows else []
+            rows = list(result.mappings()) if result.returns_rows else []
         except Exception as error:
             raise FailedError(table.key, column, str(getattr(error, "statement", "") or statement), error) from error
-        if isinstance(statement, sa.Insert) and not found:  # as by a trigger, or a rule
+        if isinstance(statement, sa.Insert) and not rows:  # as by a trigger, or a rule
             raise FailedError(table.key, column, str(statement), ValueError("no row was inserted"))
-        return found
+        return rows
 
     def run_on_row(self, statement: Any, table: sa.Table, row: dict[str, Any], column: str = "") -> None:
         """Change or delete a row.

@@ -52,13 +52,13 @@ class _Unread:
 
     earlier: "Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None"
 
-    def __call__(self, loop: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:
-        if isinstance(what.get("exception"), asyncpg.ConnectionDoesNotExistError):
-            log.debug("%s", what["message"])
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if isinstance(context.get("exception"), asyncpg.ConnectionDoesNotExistError):
+            log.debug("%s", context["message"])
         elif self.earlier:
-            self.earlier(loop, what)
+            self.earlier(loop, context)
         else:
-            loop.default_exception_handler(what)
+            loop.default_exception_handler(context)
 
     @classmethod
     def handle(cls, loop: asyncio.AbstractEventLoop) -> None:

@@ -34,7 +34,7 @@ async def together(connection: AsyncConnection, *queries: Query) -> list[list[Ro
     """
     listed = ", ".join(f"({as_list(query, values)}) AS list_{number}" for number, (query, values) in enumerate(queries))
     (row,) = await rows(connection, f"SELECT {listed}")
-    return [[Row(**values) for values in found] for found in vars(row).values()]
+    return [[Row(**values) for values in result] for result in vars(row).values()]
 
 
 def fetch_rows(connection: Connection, query: str, /, **values: Any) -> list[Row]:

@@ -59,10 +59,10 @@ def chosen_revision(service: Service, text: str) -> str:
         UsageError: there is none, or there are several.
 
     """
-    found = [item.revision for item in read(service).revisions if item.revision.startswith(text)] if text else []
-    if len(found) == 1 or text in found:
-        return text if text in found else found[0]
-    problem = f"begins {len(found)} revisions: {', '.join(found)}" if found else "is no revision of this history"
+    matches = [item.revision for item in read(service).revisions if item.revision.startswith(text)] if text else []
+    if len(matches) == 1 or text in matches:
+        return text if text in matches else matches[0]
+    problem = f"begins {len(matches)} revisions: {', '.join(matches)}" if matches else "is no revision of this history"
     raise UsageError(
         f"--revision {text!r} {problem}.", service=service, hint=f"`inv db.history --service {service}` lists them."
     )

@@ -40,8 +40,8 @@ class Committed:
 
     def worst(self, direction: str) -> tuple[str, dict[str, Any]] | None:
         """Return the version with the longest time of a direction, and what was measured there; None without one."""
-        found = [(version, item[direction]) for version, item in self.measured.items() if direction in item]
-        return max(found, key=lambda item: _length(item[1]), default=None)
+        figures = [(version, item[direction]) for version, item in self.measured.items() if direction in item]
+        return max(figures, key=lambda item: _length(item[1]), default=None)
 
 
 def _length(measured: dict[str, Any]) -> tuple[float, float]:

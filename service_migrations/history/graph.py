@@ -87,8 +87,8 @@ def own_labels(revisions: Iterable[Revision]) -> dict[str, tuple[str, ...]]:
     by_id = {revision.revision: revision for revision in revisions}
     labels = {head: _labels(by_id, head) for head in heads(by_id.values())}
     return {
-        head: tuple(sorted(found.difference(*(labels[other] for other in labels if other != head))))
-        for head, found in labels.items()
+        head: tuple(sorted(own.difference(*(labels[other] for other in labels if other != head))))
+        for head, own in labels.items()
     }
 
 
@@ -152,7 +152,9 @@ def topological(revisions: Sequence[Revision]) -> tuple[Revision, ...]:
     """
     by_id = {revision.revision: revision for revision in revisions}
     followed = {parent for revision in revisions for parent in revision.down_revision}
-    sorter = TopologicalSorter({key: (*one.down_revision, *one.depends_on) for key, one in by_id.items()})
+    sorter = TopologicalSorter(
+        {key: (*revision.down_revision, *revision.depends_on) for key, revision in by_id.items()}
+    )
     try:
         ordered = [by_id[key] for key in sorter.static_order()]
     except (CycleError, KeyError) as error:

@@ -86,7 +86,7 @@ def _secrets(history: History, sources: Sources) -> frozenset[str]:
     collected = sources.collect(history.service)
     for key, layers in collected.items():
         values.setdefault(key, []).extend(setting.value for setting in layers)
-    found = {value for key, texts in values.items() if _SECRET_NAME.search(key) for value in texts}
-    found |= {setting.value for layers in collected.values() for setting in layers if setting.kind == "password"}
-    found |= {unquote(password) for value in found for password in _URL_PASSWORD.findall(value)}
-    return frozenset(value for value in found if len(value) >= _SHORTEST_SECRET)
+    secrets = {value for key, texts in values.items() if _SECRET_NAME.search(key) for value in texts}
+    secrets |= {setting.value for layers in collected.values() for setting in layers if setting.kind == "password"}
+    secrets |= {unquote(password) for value in secrets for password in _URL_PASSWORD.findall(value)}
+    return frozenset(value for value in secrets if len(value) >= _SHORTEST_SECRET)

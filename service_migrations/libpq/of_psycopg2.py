@@ -86,15 +86,15 @@ def row_factory(cursor_factory: Any) -> Any:
 
 def as_caught(error: psycopg.Error) -> psycopg.Error:
     """Return an error with the attributes that psycopg2's have, which its ``except`` catches too."""
-    found: Any = error
+    caught: Any = error
     if "psycopg2" in sys.modules and not isinstance(error, sys.modules["psycopg2"].Error):
         kind: Any = type(error)
-        found = _of_both(kind, error.sqlstate)(*error.args)
-        found.__dict__.update(error.__dict__)
+        caught = _of_both(kind, error.sqlstate)(*error.args)
+        caught.__dict__.update(error.__dict__)
     else:
-        found.pgcode = error.sqlstate
-        found.pgerror = _full(error)
-    return found  # type: ignore[no-any-return]
+        caught.pgcode = error.sqlstate
+        caught.pgerror = _full(error)
+    return caught  # type: ignore[no-any-return]
 
 
 def _full(error: psycopg.Error) -> str | None:

@@ -62,8 +62,8 @@ async def owners(services: str | Service | Sequence[str | Service], *, database:
         known = ", ".join(sorted({group[0].dsn.database for group in groups})) or "none"
         raise UsageError(f"--database {database!r}: no service that was asked has it.", hint=f"Known: {known}.")
     limit = asyncio.Semaphore(_AT_ONCE)
-    found = await asyncio.gather(*(owners_of(group, limit) for group in selected))
-    return [*(answer for answer, _ in found), *failed]
+    answers = await asyncio.gather(*(owners_of(group, limit) for group in selected))
+    return [*(answer for answer, _ in answers), *failed]
 
 
 async def owners_of(group: Sequence[Settings], limit: asyncio.Semaphore) -> tuple[Owners, tuple[Object, ...]]:

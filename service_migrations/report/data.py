@@ -92,15 +92,15 @@ def _measured(
     measured: dict[str, dict[str, Any]], versions: Sequence[str], place: Callable[[str], int]
 ) -> list[list[Any]]:
     """Return version, direction, level, lock (mode, relation, seconds), wait, rewritten tables, ten million, error."""
-    found = []
+    rows = []
     for version, directions in measured.items():
         for direction, figures in directions.items():
             lock = figures.get("strongest")
             waited = max(figures.get("readers_blocked") or 0, figures.get("writers_blocked") or 0)
-            found.append([
+            rows.append([
                 *(versions.index(version), int(direction == "downgrade"), level(figures)),
                 [place(lock["mode"]), place(lock["relation"]), _short(lock["seconds"])] if lock else 0,
                 *(_short(waited), ", ".join(figures.get("rewrites") or ()), _short(figures.get("at_ten_million") or 0)),
                 figures.get("error") or "",
             ])  # fmt: skip
-    return found
+    return rows

@@ -138,8 +138,8 @@ def _connected(boxes: dict[str, Box], references: Sequence[Reference]) -> list[l
         if first is not second:
             first += second
             group |= dict.fromkeys(second, first)
-    found = {id(names): sorted(names) for names in group.values()}
-    return sorted(found.values(), key=lambda names: (-len(names), names))
+    groups = {id(names): sorted(names) for names in group.values()}
+    return sorted(groups.values(), key=lambda names: (-len(names), names))
 
 
 def _group(names: Sequence[str], boxes: dict[str, Box], references: Sequence[Reference]) -> _Group:

@@ -46,7 +46,7 @@ async def gather(services: Sequence[str | Service], *, compare: bool = False, wh
 
     """
     chosen = resolve_all(services)
-    statuses = {found.service: found for found in await status(chosen)}
+    statuses = {each.service: each for each in await status(chosen)}
     loaded = {
         service.name: settings
         for service, settings in zip(chosen, load_many(chosen), strict=True)
@@ -60,15 +60,15 @@ async def gather(services: Sequence[str | Service], *, compare: bool = False, wh
         )
     )
     if compare:
-        reported = [await _compared(found, loaded.get(found.name)) for found in reported]
+        reported = [await _compared(each, loaded.get(each.name)) for each in reported]
     databases = await _databases(chosen, statuses, loaded, limit) if whole else []
     root = chosen[0].root if chosen else None
     return Report(
         title=root.name if root else "",
         made=datetime.now(UTC),
         commit=(commit(root) if root else None) or "",
-        services=tuple(sorted(reported, key=lambda found: found.name)),
-        databases=tuple(sorted(databases, key=lambda found: (found.name, found.target))),
+        services=tuple(sorted(reported, key=lambda each: each.name)),
+        databases=tuple(sorted(databases, key=lambda each: (each.name, each.target))),
     )
 
 
@@ -130,20 +130,20 @@ def _pending(revisions: Sequence[Revision], known: Status) -> frozenset[str] | N
 
 def evidence_of(service: Service, revisions: Sequence[Revision]) -> dict[str, Committed]:
     """Return the committed measurements of revisions, by their ids."""
-    found = {known.revision: read_committed(service, known.revision, known.path) for known in revisions}
-    return {revision: committed for revision, committed in found.items() if committed is not None}
+    by_revision = {known.revision: read_committed(service, known.revision, known.path) for known in revisions}
+    return {revision: committed for revision, committed in by_revision.items() if committed is not None}
 
 
-async def _compared(found: ReportedService, settings: Settings | None) -> ReportedService:
-    if settings is None or found.status.error is not None:
-        return found
+async def _compared(reported: ReportedService, settings: Settings | None) -> ReportedService:
+    if settings is None or reported.status.error is not None:
+        return reported
     compared: Drift | MigrationError
     try:
         admin = admin_for(settings.dsn, settings.service.root)
         compared = await drift(settings.service, settings=settings, admin=admin)
     except MigrationError as error:
         compared = error
-    return replace(found, drift=compared)
+    return replace(reported, drift=compared)
 
 
 async def _databases(
@@ -175,13 +175,13 @@ async def _databases(
 
 
 async def _of_models(services: Sequence[Service], name: str, problems: list[str]) -> ReportedDatabase:
-    found = {}
+    by_service = {}
     for service in services:
         try:
             async with process_lock():
-                found[service.name] = assemble(service)
+                by_service[service.name] = assemble(service)
         except MigrationError as error:
             problems.append(str(error))
-    entities, references = from_models(found)
+    entities, references = from_models(by_service)
     names = tuple(service.name for service in services)
     return ReportedDatabase(name, "", names, entities, references, tuple(dict.fromkeys(problems)))

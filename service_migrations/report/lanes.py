@@ -55,10 +55,10 @@ def lanes(revisions: Sequence[Revision]) -> Lanes | None:
         return None
     edges = [(start, end) for start, end, _ in pairs]
     layout = layered(len(revisions), edges, range(len(revisions)))
-    found = sorted({*layout.places, *(place for bends in layout.bends for place in bends)})
-    lane = {place: number for number, place in enumerate(found)}
+    columns = sorted({*layout.places, *(place for bends in layout.bends for place in bends)})
+    lane = {place: number for number, place in enumerate(columns)}
     lines = [
         Line(start, end, waits, tuple(lane[place] for place in bends))
         for (start, end, waits), bends in zip(pairs, layout.bends, strict=True)
     ]
-    return Lanes(tuple(lane[place] for place in layout.places), tuple(lines), len(found))
+    return Lanes(tuple(lane[place] for place in layout.places), tuple(lines), len(columns))

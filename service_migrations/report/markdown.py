@@ -27,16 +27,16 @@ _ESCAPED = str.maketrans(
 """What Markdown would take for a tag, a link, emphasis, the end of a cell, a person or an issue."""
 
 
-def markdown(found: Sequence[Upcoming]) -> str:
+def markdown(upcoming: Sequence[Upcoming]) -> str:
     """Return the Markdown. What there is no room for is left out, and the last line names it."""
-    sections = [item for item in found if item.revisions]
-    failed = [item for item in found if item.problem]
-    quiet = [item.service for item in found if not item.revisions and not item.problem]
+    sections = [item for item in upcoming if item.revisions]
+    failed = [item for item in upcoming if item.problem]
+    quiet = [item.service for item in upcoming if not item.revisions and not item.problem]
     count = sum(len(item.revisions) for item in sections)
     head = [MARKER, "## Migrations", "", _summary(count, len(sections), len(failed))]
     tail = []
     if failed:
-        tail += ["", f"**Not known:** {len(failed)} of {len(found)} services", ""]
+        tail += ["", f"**Not known:** {len(failed)} of {len(upcoming)} services", ""]
         tail += [f"- {_code(item.service)}: {_text(str(item.problem))}" for item in failed[:_MOST_NAMES]]
         tail += _and_more(len(failed) - _MOST_NAMES)
     if quiet:
@@ -124,16 +124,16 @@ def _measured(item: Upcoming, revision: PlannedRevision) -> tuple[str, str]:
 
 
 def _findings(item: Upcoming, most: int) -> list[str]:
-    found: list[PlanFinding] = [*item.findings, *(each for revision in item.revisions for each in revision.findings)]
-    if not found:
+    findings: list[PlanFinding] = [*item.findings, *(each for revision in item.revisions for each in revision.findings)]
+    if not findings:
         return []
     lines = [""]
-    for finding in found[:most]:
+    for finding in findings[:most]:
         file = (finding.path or "").rpartition("/")[2]
         place = f"{file}{f':{finding.line}' if finding.line else ''}"
         where = f" ({_code(place)})" if place else ""
         lines.append(f"- **{_text(finding.rule)}**: {_text(finding.message)}{where}")
-    return [*lines, *_and_more(len(found) - most)]
+    return [*lines, *_and_more(len(findings) - most)]
 
 
 def _and_more(count: int) -> list[str]:

@@ -51,8 +51,8 @@ class ReportedService:
     @property
     def versions(self) -> tuple[str, ...]:
         """The major versions of PostgreSQL that a revision was measured on, the oldest first."""
-        found = {version for committed in (self.evidence or {}).values() for version in committed.measured}
-        return tuple(sorted(found, key=lambda version: (len(version), version)))
+        measured = {version for committed in (self.evidence or {}).values() for version in committed.measured}
+        return tuple(sorted(measured, key=lambda version: (len(version), version)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +129,8 @@ class Report:
     @property
     def errors(self) -> list[MigrationError]:
         """Why services have no status, or couldn't be compared."""
-        found = (
+        candidates = (
             service.status.error or (service.drift if isinstance(service.drift, MigrationError) else None)
             for service in self.services
         )
-        return [error for error in found if error]
+        return [error for error in candidates if error]

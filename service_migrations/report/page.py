@@ -80,7 +80,7 @@ def _counts(services: Sequence[ReportedService]) -> list[tuple[str, int, str]]:
     ]
     compared = [service.drift for service in services if isinstance(service.drift, Drift)]
     if compared:
-        counts.append(("with drift", sum(bool(found.differences) for found in compared), ""))
+        counts.append(("with drift", sum(bool(each.differences) for each in compared), ""))
     return counts
 
 
@@ -90,12 +90,12 @@ def _versions(services: Sequence[ReportedService]) -> list[str]:
 
 def _drift(service: ReportedService) -> tuple[str, str]:
     """Return the text of a service's drift, and its class."""
-    found = service.drift
-    if found is None:
+    drift = service.drift
+    if drift is None:
         return "not compared", "quiet"
-    if isinstance(found, MigrationError):
+    if isinstance(drift, MigrationError):
         return "can't be compared", "error"
-    count = len(found.differences)
+    count = len(drift.differences)
     return (f"{count} difference{'s' * (count > 1)}", "behind") if count else ("none", "at-head")
 
 
@@ -116,18 +116,18 @@ def _described(shape: Diagram, database: ReportedDatabase) -> str:
 def _strip(service: ReportedService) -> list[int | None]:
     """Return the level of each revision of a service, the oldest first; None where it wasn't measured."""
     evidence = service.evidence or {}
-    found = [worst(evidence[each.revision]) if each.revision in evidence else None for each in service.revisions]
-    return [pair[0] if pair else None for pair in found]
+    pairs = [worst(evidence[each.revision]) if each.revision in evidence else None for each in service.revisions]
+    return [pair[0] if pair else None for pair in pairs]
 
 
 def _cell(service: ReportedService, version: str) -> tuple[int, str] | None:
     """Return the worst of a service on one version: the level, and a text; None where nothing was measured."""
-    found = [pair for item in (service.evidence or {}).values() if (pair := worst(item, (version,)))]
-    if not found:
+    pairs = [pair for item in (service.evidence or {}).values() if (pair := worst(item, (version,)))]
+    if not pairs:
         return None
-    number, measured = max(found, key=lambda pair: (pair[0], _waited(pair[1])))
+    number, measured = max(pairs, key=lambda pair: (pair[0], _waited(pair[1])))
     if measured.get("error"):
-        return number, f"{sum(bool(item.get('error')) for _, item in found)} failed"
+        return number, f"{sum(bool(item.get('error')) for _, item in pairs)} failed"
     return number, f"at most {seconds_text(_waited(measured))}" if number else "nobody waits"
 
 

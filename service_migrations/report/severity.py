@@ -32,8 +32,8 @@ def worst(committed: Committed, versions: Iterable[str] | None = None) -> tuple[
 
     """
     chosen = committed.measured if versions is None else {key: committed.measured.get(key, {}) for key in versions}
-    found = [(level(item["upgrade"]), item["upgrade"]) for item in chosen.values() if "upgrade" in item]
-    return max(found, key=lambda pair: (pair[0], pair[1].get("seconds") or 0), default=None)
+    levels = [(level(item["upgrade"]), item["upgrade"]) for item in chosen.values() if "upgrade" in item]
+    return max(levels, key=lambda pair: (pair[0], pair[1].get("seconds") or 0), default=None)
 
 
 def seconds_text(seconds: float) -> str:

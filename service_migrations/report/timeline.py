@@ -95,24 +95,24 @@ def _ticks(first: datetime, last: datetime) -> list[tuple[datetime, str]]:
             return _even(first, last, step)
     months = (last.year - first.year) * _YEAR + last.month - first.month
     step_of_months = next((step for step in _MONTHS if months / step <= _MOST), _MONTHS[-1])
-    found = []
+    ticks = []
     number = first.year * _YEAR + first.month
     number += -number % step_of_months
     while number // _YEAR <= last.year:
         moment = datetime(number // _YEAR, number % _YEAR + 1, 1, tzinfo=UTC)
         if first <= moment <= last:
             label = moment.strftime("%Y") if not step_of_months % _YEAR else moment.strftime("%b %Y")
-            found.append((moment, label))
+            ticks.append((moment, label))
         number += step_of_months
-    return found
+    return ticks
 
 
 def _even(first: datetime, last: datetime, step: timedelta) -> list[tuple[datetime, str]]:
     midnight = first.replace(hour=0, minute=0, second=0, microsecond=0)
     form = "%-d %b" if step >= _DAY else "%H:%M" if step >= timedelta(minutes=1) else "%H:%M:%S"
     moment = midnight + -((midnight - first) // step) * step
-    found = []
+    ticks = []
     while moment <= last:
-        found.append((moment, moment.strftime(form)))
+        ticks.append((moment, moment.strftime(form)))
         moment += step
-    return found
+    return ticks

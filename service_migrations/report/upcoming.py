@@ -89,10 +89,10 @@ async def _pending(known: ReportedService) -> Upcoming:
     if status.error is not None or not status.pending:
         return Upcoming(known.name, where, problem=status.error)
     try:
-        found = await plan(known.name)
+        planned = await plan(known.name)
     except MigrationError as error:
         return Upcoming(known.name, where, problem=error)
-    return _with_changes(known.name, where, found.revisions, found.findings, known.evidence or {})
+    return _with_changes(known.name, where, planned.revisions, planned.findings, known.evidence or {})
 
 
 def _with_changes(

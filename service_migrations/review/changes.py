@@ -64,7 +64,7 @@ def changes(
         is_backport: whether a revision of both was made after their histories had parted.
 
     """
-    found: list[Change] = []
+    results: list[Change] = []
     twins, backports, known = set[str](), set[str](), set(released)
     by_name = {file.name: file for file in now.values()}
     for key, before in released.items():
@@ -72,22 +72,22 @@ def changes(
         if after is not None:
             known.add(after.key)
             if not before.equals(after):
-                found += (altered := _altered(since, before, after, is_backport))
+                results += (altered := _altered(since, before, after, is_backport))
                 backports |= {key for change in altered if change.kind == "backport"}
         elif before.header or not any(before.equals(file) for file in now.values()):  # else it was moved
             twin = _twin(before, released, now)
             twins |= {twin.key} if twin else set()
-            found.append(_gone(since, before, twin))
-    for index, change in enumerate(found):
+            results.append(_gone(since, before, twin))
+    for index, change in enumerate(results):
         skipped = _unreleased([change.revision], known, now) if change.revision in backports else ()
         if skipped:
             text = (
                 f"{change.text}. A database of {since} has it, and would never run what is below: {', '.join(skipped)}"
             )
-            found[index] = replace(change, text=text)
+            results[index] = replace(change, text=text)
     text = f"was inserted below what was released: a database of {since} would never run it"
     below = _unreleased((key for key in released if key not in backports), known, now, backports)
-    return found + [Change("inserted", key, now[key].path, text) for key in below if key not in twins]
+    return results + [Change("inserted", key, now[key].path, text) for key in below if key not in twins]
 
 
 def _of_one_name(before: RevisionFile, after: RevisionFile | None) -> RevisionFile | None:
@@ -108,14 +108,14 @@ def _altered(since: str, before: RevisionFile, after: RevisionFile, is_backport:
     moved = _moved(before, after, differing)
     if differing == ["down_revision"] and is_body_equal and is_backport(before.key):
         return [Change("backport", before.key, after.path, f"is a backport, which {moved}")]
-    found = []
+    results = []
     if differing:
         text = f"{moved}: a database of {since} has it in its old place"
-        found.append(Change("re-parented", before.key, after.path, text))
+        results.append(Change("re-parented", before.key, after.path, text))
     if not differing or not is_body_equal:
         text = f"was edited: a database of {since} has run it as it was"
-        found.append(Change("edited", before.key, after.path, text))
-    return found
+        results.append(Change("edited", before.key, after.path, text))
+    return results
 
 
 def _twin(before: RevisionFile, released: Collection[str], now: Mapping[str, RevisionFile]) -> RevisionFile | None:

@@ -154,9 +154,11 @@ class _Comparison:
         return Released(self._since, self._commit, tuple(sorted(histories, key=attrgetter("service"))))
 
     def histories(self, services: Sequence[Service]) -> dict[str, dict[str, bytes]]:
-        found = {service.name: self._snapshot(self._commit).histories[service.name] for service in services}
-        self._contents.load(oid for history in found.values() for oid in history.values())
-        return {name: {path: self._contents[oid] for path, oid in history.items()} for name, history in found.items()}
+        by_service = {service.name: self._snapshot(self._commit).histories[service.name] for service in services}
+        self._contents.load(oid for history in by_service.values() for oid in history.values())
+        return {
+            name: {path: self._contents[oid] for path, oid in history.items()} for name, history in by_service.items()
+        }
 
     def _changes(self, name: str) -> Iterator[Change]:
         before, now = self._files(self._commit, name), self._files_of(self._today[name])

@@ -66,7 +66,7 @@ def _are_equal(source: bytes, other: bytes, fingerprint: Callable[[bytes], str])
 
 def by_key(files: Iterable[RevisionFile]) -> dict[str, RevisionFile]:
     """Return files by id; of two with one id, which Alembic refuses, the first."""
-    found: dict[str, RevisionFile] = {}
+    by_id: dict[str, RevisionFile] = {}
     for file in files:
-        found.setdefault(file.key, file)
-    return found
+        by_id.setdefault(file.key, file)
+    return by_id

@@ -162,7 +162,7 @@ class _Tree:
             UsageError: a folder is in a submodule.
 
         """
-        found: dict[str, str] = {}
+        oids: dict[str, str] = {}
         for location in locations.folders:
             folder = self._resolved(location)
             self._refuse_submodule(folder)
@@ -174,8 +174,8 @@ class _Tree:
                     if is_revision_file(path.rpartition("/")[2]):
                         real_path = self._resolved(path)
                         if real_path in self._entries:
-                            found[real_path] = self._entries[real_path].oid
-        return found
+                            oids[real_path] = self._entries[real_path].oid
+        return oids
 
     def _resolved(self, path: str) -> str:
         for _ in range(_LINKS if self._links else 0):

@@ -45,10 +45,10 @@ def trailers(root: Path, since: str) -> list[Trailer]:
         log = git(root, "log", "-z", "--format=%H%n%B", f"{since}..HEAD", "--")
     except GitError as error:
         raise UsageError(f"git can't read the commits since {since}: {error}.") from None
-    found = []
+    results = []
     for text in log.split("\0"):
         commit, _, message = text.partition("\n")
         for match in _LINE.finditer(message):
             service = (match["service"] or "").replace("-", "_")
-            found.append(Trailer(commit, service, match["revision"], match["reason"].strip()))
-    return found
+            results.append(Trailer(commit, service, match["revision"], match["reason"].strip()))
+    return results

@@ -71,7 +71,8 @@ class ConcurrentBuilds:
         """Note what a statement builds, and before the first one which indexes are INVALID, before it is executed."""
         if "concurrently" not in statement.lower():
             return
-        parsed = [one.tokens for one in statements(statement) if any(each == "concurrently" for each in one.tokens)]
+        tokens_of_each = (item.tokens for item in statements(statement))
+        parsed = [tokens for tokens in tokens_of_each if any(word == "concurrently" for word in tokens)]
         self._builds += [build for tokens in parsed if (build := _build(tokens)) is not None]
         driver = driver_of(connection)
         is_build = any(tokens[0] in ("create", "reindex") for tokens in parsed)

@@ -142,15 +142,15 @@ def end_in(text: str) -> str:
     Only these can end a transaction block: what runs inside of a function or a DO block can't. How it has ended, the
     server knows: a COMMIT of a failed transaction is a rollback.
     """
-    found = ""
+    command = ""
     # the one statement of a long text, such as SQLAlchemy's reflection has (CASE … END), is known by its first word
     if _WORDS.search(text) and (";" in text or next(tokenize(text), None) in _COMMANDS):
         for statement in statements(text):
             words = [token.value for token in statement.tokens if token.kind == "word"]
             # TO: of a savepoint. PREPARE name, COMMIT PREPARED and ROLLBACK PREPARED are of something else
             if words[:1] and words[0] in _COMMANDS and "to" not in words[:4] and words[1:2] != ["prepared"]:
-                found = words[0] if words[0] != "prepare" or words[1:2] == ["transaction"] else found
-    return found
+                command = words[0] if words[0] != "prepare" or words[1:2] == ["transaction"] else command
+    return command
 
 
 def _is_savepoint(text: str) -> bool:

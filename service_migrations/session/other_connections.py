@@ -48,10 +48,10 @@ class OtherConnections:
         """Note what the function of a revision does in another way while the block runs."""
         self.forget()
 
-        def note(what: str) -> None:
+        def note(effect: str) -> None:
             place = self._current_place()
             where = f" ({place})" if place else ""
-            self.unknown = self.unknown or f"It {what}{where}: what that has committed is kept."
+            self.unknown = self.unknown or f"It {effect}{where}: what that has committed is kept."
 
         with side_effects_noted(note, getattr(function, "__globals__", {})) as self._is_here:
             yield

@@ -130,9 +130,9 @@ class Template:
         if any(item.role in SERVER for item in self.missing(limited)):
             return None
         known = {
-            item.key: found
+            item.key: settings
             for item in self.variables
-            if (found := limited[item.key] if item.role in SERVER else values.get(item.key))
+            if (settings := limited[item.key] if item.role in SERVER else values.get(item.key))
         }
         try:
             return parse(self._filled(self._text_without_password, known), self.place).server
@@ -144,8 +144,8 @@ class Template:
 
     def _filled(self, text: str, values: Mapping[str, Sequence[Setting]]) -> str:
         for index, item in enumerate(self.variables):
-            found = values.get(item.key)
-            value = found[0].value if found else item.default or ""
+            settings = values.get(item.key)
+            value = settings[0].value if settings else item.default or ""
             text = text.replace(chr(_MARKS + index), quote(value, safe=""))
         return text
 
@@ -162,23 +162,23 @@ def template_of(service: Service) -> Template | None:
 
 @lru_cache(maxsize=1024)
 def _parsed(text: str, name: str, place: str) -> Template:
-    found: list[tuple[str, str | None]] = []
+    written: list[tuple[str, str | None]] = []
 
     def mark(match: re.Match[str]) -> str:
-        found.append((match[1], match[2]))
-        return chr(_MARKS + len(found) - 1)
+        written.append((match[1], match[2]))
+        return chr(_MARKS + len(written) - 1)
 
     marked = _VARIABLE.sub(mark, text.strip().replace(_NAME, name))
     if "{" in marked or "}" in marked:
         raise _error(f"{place} has braces that name no variable.", "Write {VARIABLE}, or {VARIABLE:-default}.")
     match = PARTS.fullmatch(marked)
-    if not match or any(_role_at(marked, index, match) is None for index in range(len(found))):
-        only = found[0][0] if len(found) == 1 and len(marked) == 1 else ""
+    if not match or any(_role_at(marked, index, match) is None for index in range(len(written))):
+        only = written[0][0] if len(written) == 1 and len(marked) == 1 else ""
         hint = f'Write dsn_key = "{only}".' if only else "Write it as postgresql://{USER}:{PASSWORD}@{HOST}/{DATABASE}."
         raise _error(f"{place} is no URL with variables in its parts.", hint)
     variables = tuple(
         Variable(key, default, _role_at(marked, index, match) or "parameter")
-        for index, (key, default) in enumerate(found)
+        for index, (key, default) in enumerate(written)
     )
     literal = re.sub(r"[\ue000-\uf8ff]", "", match["password"] or "")
     if literal or any(item.role == "password" and item.default for item in variables):

@@ -38,8 +38,8 @@ class ScriptTexts:
                 f"line {line} of the statement has a backslash outside of quotes: PostgreSQL takes none there, and "
                 "psql takes it for one of its own commands"
             )
-        found = map(self._refusal, statements(text)) if _TRANSACTIONS.search(text) else ()
-        return next((reason for reason in found if reason), None)
+        reasons = map(self._refusal, statements(text)) if _TRANSACTIONS.search(text) else ()
+        return next((reason for reason in reasons if reason), None)
 
     def _refusal(self, statement: Statement) -> str | None:
         """Return why what the revision did isn't committed; one that it has begun itself may be rolled back."""

@@ -24,8 +24,8 @@ def restoring(sql: str) -> list[str]:
     They restore the values with which the session began, whatever was set before the text, and drop all temporary
     tables, prepared statements and cursors. What a function does that the text calls isn't seen.
     """
-    found = {each for statement in statements(sql) for each in _restoring(statement.tokens)}
-    return [each for each in _ORDER if each in found]
+    clauses = {each for statement in statements(sql) for each in _restoring(statement.tokens)}
+    return [each for each in _ORDER if each in clauses]
 
 
 def _restoring(statement: Sequence[Token]) -> Iterator[str]:

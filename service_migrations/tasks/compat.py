@@ -75,10 +75,10 @@ def compat(
             there = [each for each in services if commits.get(each.name) == running]
             with checkout(monorepo.root, running) as code, console.quietly():
                 interpreter = _interpreter(monorepo.root, code, python, new_code=new_code)
-                found, failed = each_service(
+                results_of_code, failed = each_service(
                     there, partial(try_code, code=code, server=server, python=interpreter, command=own)
                 )
-            results |= found
+            results |= results_of_code
             errors += failed
     if json:
         console.result_json([asdict(result) for result in results.values()])
@@ -119,7 +119,7 @@ def _write(monorepo: Monorepo, result: "Compat") -> None:
     history = read(service)
     for revision in result.revisions:
         path = service.relative(history.path(revision) or service.root)
-        breaks = [one.text for one in result.breaks if one.revision == revision]
+        breaks = [broken.text for broken in result.breaks if broken.revision == revision]
         if file := write_breaks(service, revision, path, result.commit, breaks):
             console.note(f"{'wrote' if breaks else 'removed'} {service.relative(file)}")
 
@@ -168,8 +168,8 @@ def _print(result: "Compat") -> None:
         return
     for table, why in result.untried.items():
         console.note(f"{name}: {table}: not all was tried, as no row could be made: {why}")
-    for one in result.breaks:
-        console.result(f"{name}: {one}")
+    for broken in result.breaks:
+        console.result(f"{name}: {broken}")
     if not result.breaks:
         count = len(result.revisions)
         revisions = f"{count} new revision{'' if count == 1 else 's'}"

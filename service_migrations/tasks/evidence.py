@@ -76,10 +76,10 @@ def evidence(
         for item in services:
             for path in write_files(item, measured[item.name]):
                 console.note(f"Written: {item.relative(path)}")
-    found = [error for name, items in measured.items() for error in _findings(name, items, rules)]
-    for error in found:
+    failures = [error for name, items in measured.items() for error in _findings(name, items, rules)]
+    for error in failures:
         console.print_error(error)
-    fail([*errors, *found], 1)  # each has been printed
+    fail([*errors, *failures], 1)  # each has been printed
 
 
 def _measure(
@@ -97,14 +97,14 @@ def _measure(
 
     try:
         with console.progress() as progress, console.quietly(), throwaway(version, progress, SETTINGS) as server:
-            found, errors = each(
+            results, errors = each(
                 services,
                 lambda item: measure(item, server, rows=rows, revisions=chosen[item], down=down, progress=progress),
             )
     except MigrationError as error:
         console.print_error(error)
         return [error]
-    for name, items in found.items():
+    for name, items in results.items():
         measured[name] += items
     return errors
 
@@ -148,17 +148,17 @@ def _chosen(services: Sequence[Service], revision: str, *, affected: bool, base:
 
 def _findings(service: str, measured: "Sequence[Measurement]", rules: "Sequence[Rule]") -> list[MigrationError]:
     """Return an error for each revision that failed and for each broken rule."""
-    found: list[MigrationError] = []
+    failures: list[MigrationError] = []
     for item in measured:
         where = f"{item.revision}, {item.direction} on PostgreSQL {item.postgres}"
         if item.error:
-            found.append(DifferenceError(f"{where}, failed: {item.error}", service=service))
-        found += [
+            failures.append(DifferenceError(f"{where}, failed: {item.error}", service=service))
+        failures += [
             DifferenceError(f"{where}: {problem} (--fail-on '{rule.text}').", service=service)
             for rule in rules
             if (problem := rule.broken_by(item))
         ]
-    return found
+    return failures
 
 
 def _show(measured: "dict[str, list[Measurement]]") -> None:

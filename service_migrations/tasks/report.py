@@ -40,21 +40,21 @@ def report(
 
     services = selected(service)
     known: Report | None = None
-    found: list[Upcoming] = []
+    upcoming: list[Upcoming] = []
     with console.quietly():
         if html or not base:
             known = run(gather(services, compare=drift, whole=bool(html)))
         if markdown and base:
-            found = run(since(services, base))
+            upcoming = run(since(services, base))
         elif markdown and known:
-            found = run(pending(known))
+            upcoming = run(pending(known))
     if html and known:
         _write_page(Path(html), known)
     if markdown:
         # with --markdown alone, Invoke passes True
-        _write_markdown(None if markdown is True else Path(markdown), found)  # type: ignore[comparison-overlap]
+        _write_markdown(None if markdown is True else Path(markdown), upcoming)  # type: ignore[comparison-overlap]
     errors = known.errors if known else []
-    errors += [item.problem for item in found if item.problem and item.problem not in errors]
+    errors += [item.problem for item in upcoming if item.problem and item.problem not in errors]
     for error in errors:
         console.print_error(error)
     fail(errors, len(services))
@@ -82,12 +82,12 @@ def _write_page(path: Path, known: "Report") -> None:
     console.note(f"Written: {path}")
 
 
-def _write_markdown(path: Path | None, found: "list[Upcoming]") -> None:
+def _write_markdown(path: Path | None, upcoming: "list[Upcoming]") -> None:
     from service_migrations.report.files import write_whole
     from service_migrations.report.markdown import markdown
 
     if path is None:
-        console.result(markdown(found).rstrip("\n"))
+        console.result(markdown(upcoming).rstrip("\n"))
         return
-    write_whole(path, markdown(found))
+    write_whole(path, markdown(upcoming))
     console.note(f"Written: {path}")

@@ -74,7 +74,7 @@ def upgrade(
         from service_migrations.rollout.shard import parse_shard
 
         part = parse_shard(shard, os.environ).part(zip(services, load_many(services, sources), strict=True))
-        services, loaded_settings = tuple(one for one, _ in part), [settings for _, settings in part]
+        services, loaded_settings = tuple(chosen for chosen, _ in part), [settings for _, settings in part]
     if not services:
         console.result("nothing to do: no service is left to upgrade")
         return

@@ -111,10 +111,10 @@ class Databases:
 
         """
         async with self.connected() as admin:
-            found = str(admin.get_server_version().major)
-        if found != self.server.version:
+            version = str(admin.get_server_version().major)
+        if version != self.server.version:
             raise ConfigurationError(
-                f"{self.server.source}: {self.server.admin.target} is PostgreSQL {found}.",
+                f"{self.server.source}: {self.server.admin.target} is PostgreSQL {version}.",
                 hint=f"Name one of PostgreSQL {self.server.version}.",
             )
 

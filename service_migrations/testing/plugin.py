@@ -147,21 +147,21 @@ def migrated_database(_templates: "Templates") -> Iterator[Callable[[str], "Migr
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """Show an error of the library in a test of every history as its line."""
-    found = call.excinfo
-    if found is None or item.path.parent != _FOLDER:
+    exception_info = call.excinfo
+    if exception_info is None or item.path.parent != _FOLDER:
         return (yield)
     from service_migrations.errors import MigrationError
     from service_migrations.testing import reporting
 
-    error, shorter = found.value, None
+    error, shorter = exception_info.value, None
     if not reporting.shows_all(item.config):
-        shorter = reporting.in_short(error, found.tb)
+        shorter = reporting.in_short(error, exception_info.tb)
     if shorter is not None:
         call.excinfo = pytest.ExceptionInfo.from_exception(shorter)
     try:
         report = yield
     finally:
-        call.excinfo = found  # for a debugger
+        call.excinfo = exception_info  # for a debugger
     if isinstance(error, MigrationError):
         report.user_properties.append((reporting.FAILURE, reporting.line_of(error)))
         callspec = getattr(item, "callspec", None)

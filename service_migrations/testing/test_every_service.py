@@ -173,8 +173,8 @@ def test_every_revision_gives_the_same_schema_as_on_other_versions_of_postgresql
         current = await record(service, database.dsn, postgres_server.version)
         for other in leave(current, folder, service):
             request.node.user_properties.append((COMPARED, other.postgres))
-            found = differences(current, other)
-            assert not found, "\n".join(found)
+            different = differences(current, other)
+            assert not different, "\n".join(different)
 
     wait(go)
 

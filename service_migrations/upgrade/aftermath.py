@@ -89,7 +89,7 @@ async def invalid_indexes(connector: Connector, error: BaseException) -> str:
 
 async def _invalid_indexes(connection: AsyncConnection, error: str = "") -> str:
     path: SearchPath = connection.info[INFO]
-    found = (await connection.execute(_INVALID, {"search_path": path.text})).all()
-    in_the_way = [qualified for qualified, name in found if f'relation "{name}" already exists' in error]
+    indexes = (await connection.execute(_INVALID, {"search_path": path.text})).all()
+    in_the_way = [qualified for qualified, name in indexes if f'relation "{name}" already exists' in error]
     drops = "".join(f" Drop it, and upgrade again: DROP INDEX CONCURRENTLY {index};" for index in in_the_way)
-    return f" INVALID indexes: {', '.join(qualified for qualified, _ in found)}.{drops}" if found else ""
+    return f" INVALID indexes: {', '.join(qualified for qualified, _ in indexes)}.{drops}" if indexes else ""

@@ -166,10 +166,16 @@ async def _extended(session: Session, start: tuple[str, ...]) -> tuple[History, 
 def _newest(history: History, revisions: Collection[str], start: Collection[str]) -> list[str]:
     """Return the revisions, sorted, but for those that lie below another one; those of a start stay."""
     below = {
-        one: {revision.revision for other in revisions if other != one for revision in history.applied((other,))}
-        for one in revisions
+        revision_id: {
+            revision.revision for other in revisions if other != revision_id for revision in history.applied((other,))
+        }
+        for revision_id in revisions
     }
-    return [one for one in sorted(revisions) if one in start or one not in below[one]]
+    return [
+        revision_id
+        for revision_id in sorted(revisions)
+        if revision_id in start or revision_id not in below[revision_id]
+    ]
 
 
 def _nothing_to_undo(history: History, start: tuple[str, ...], place: str) -> UsageError:

@@ -31,7 +31,7 @@ def refused(service: Service, path: str, *, down: bool = False) -> Iterator[tupl
     except (OSError, SyntaxError, ValueError):  # reported where it is imported
         return
     constants = _constants(tree)
-    found: dict[int, str] = {}
+    reasons: dict[int, str] = {}
     outer: dict[ast.AST, int] = {}  # a statement is on the line of the call that sends it, as where it is rendered
     for node in reached(tree, "downgrade" if down else "upgrade"):
         if isinstance(node, ast.Call):
@@ -39,8 +39,8 @@ def refused(service: Service, path: str, *, down: bool = False) -> Iterator[tupl
             if _name(node) in _EXECUTES:
                 outer |= {inner: line for argument in node.args for inner in ast.walk(argument)}
             if reason := _reason(node, constants):
-                found.setdefault(line, reason)
-    yield from sorted(found.items())
+                reasons.setdefault(line, reason)
+    yield from sorted(reasons.items())
 
 
 def _name(call: ast.Call) -> str:

@@ -31,10 +31,10 @@ def differing_info(metadata: MetaData) -> tuple[str, ...]:
     return keys
 
 
-def _equal(one: Any, other: Any) -> bool:
-    if one is other:
+def _equal(first: Any, second: Any) -> bool:
+    if first is second:
         return True
     try:
-        return bool(one == other)
+        return bool(first == second)
     except Exception:  # noqa: BLE001 - of an expression of SQLAlchemy, or of the code of another package
         return False

@@ -18,8 +18,8 @@ def open_parameters(metadata: MetaData) -> Iterator[tuple[Table, str, str]]:
     In ``text("state <> ':none'")`` the colon begins a parameter, inside a constant too.
     """
     for table in metadata.tables.values():
-        found = ((part, name) for part, clause in _clauses(table) for name in _open(clause))
-        if first := next(found, None):
+        parameters = ((part, name) for part, clause in _clauses(table) for name in _open(clause))
+        if first := next(parameters, None):
             yield table, *first
 
 

@@ -72,11 +72,11 @@ async def knows_any(
         ledger = first(await named(connection, service.ledger_table), schemas(connection, schema))
         if ledger is None or ledger.problem:
             return False
-        found = await rows(
+        recorded_rows = await rows(
             connection,
             f"SELECT DISTINCT CAST(revision AS pg_catalog.text) AS revision FROM {ledger.name}",  # noqa: S608 - quoted
         )
-        return any(row.revision in revisions for row in found)
+        return any(row.revision in revisions for row in recorded_rows)
     except SQLAlchemyError:
         return False
     finally:

@@ -71,16 +71,18 @@ async def located(connection: AsyncConnection, connector: Connector, schema: str
     """
     version_table, order = connector.version_table, schemas(connection, schema)
     try:
-        found = await rows(connection, _TABLES, name=version_table)
+        table_rows = await rows(connection, _TABLES, name=version_table)
     finally:
         await connection.rollback()
     relations = [
         Relation(row.schema, row.name, row.kind, row.is_filtered, row.owner, row.is_trusted)
-        for row in found
+        for row in table_rows
         if not row.is_candidate
     ]
     candidates = tuple(
-        Candidate(row.bare, row.schema, row.name, row.is_filtered, row.is_trusted) for row in found if row.is_candidate
+        Candidate(row.bare, row.schema, row.name, row.is_filtered, row.is_trusted)
+        for row in table_rows
+        if row.is_candidate
     )
     used = first(relations, order)
     namesakes = tuple(relation.name for relation in relations if relation != used and relation.kind in _OTHER_KINDS)
@@ -93,7 +95,7 @@ async def located(connection: AsyncConnection, connector: Connector, schema: str
             "MIGRATIONS_SEARCH_PATH, or the schema of the models' MetaData; or drop the table that nothing uses; "
             "or give the service another version_table.",
         )
-    has_versions = {row.name for row in found if row.has_versions}
+    has_versions = {row.name for row in table_rows if row.has_versions}
     if used and (used.problem or used.name not in has_versions):
         problem, hint = used.problem or ("has no column version_num: it is a table of something else", _ANOTHER)
         raise ConfigurationError(f"the version table {used.name} {problem}.", hint=hint)
