@@ -62,20 +62,20 @@ def tables_of_metadata(
     """
     explicit = {exported for exported in exports if isinstance(exported, MetaData)}
     bases = {metadata for metadata in map(metadata_of_base, exports) if metadata is not None} - explicit
-    reach = _Reach(service)
+    modules = _ExecutedModules(service)
     if not explicit and not bases:
         return {}
-    if bases and (any(map(reach.is_own_class, exports)) or any(map(reach.is_own, named))):
+    if bases and (any(map(modules.is_own_class, exports)) or any(map(modules.is_own, named))):
         bases = set()  # with models of its own, the packages around are building blocks
     brought: dict[Table, str] = {}
     for metadata in explicit:
-        brought |= reach.every(metadata, place)
+        brought |= modules.every(metadata, place)
     # to read what is defined where takes longer than all else here, and hardly any service needs it
-    names_some = bool(bases) and any(table in reach.definitions for table in named)
+    names_some = bool(bases) and any(table in modules.definitions for table in named)
     for metadata in bases:
-        for table, definition in reach.others(metadata, named):
-            if definition.path in reach.shared:
-                if names_some and not reach.is_named_elsewhere(definition):
+        for table, definition in modules.others(metadata, named):
+            if definition.path in modules.shared:
+                if names_some and not modules.is_named_elsewhere(definition):
                     raise _forgotten(table, definition, place)
             elif definition.is_class and names_some:
                 raise _forgotten(table, definition, place)
@@ -92,7 +92,7 @@ def _forgotten(table: Table, definition: _Definition, place: str) -> Configurati
     )
 
 
-class _Reach:
+class _ExecutedModules:
     """The modules that an import of a service's models runs, and the tables that they define."""
 
     def __init__(self, service: Service) -> None:

@@ -7,7 +7,7 @@ from service_migrations.plan.statements.columns import starts_constraint
 from service_migrations.sql.clauses import actions, name_at, names, split_name, statement_inside
 from service_migrations.sql.lexer import Token, statements
 
-__all__ = ["Changes", "ColumnChange", "ReferenceChange", "TableChange"]
+__all__ = ["ColumnChange", "ReferenceChange", "TableChange", "TableChanges"]
 
 _END_OF_TYPE = (
     *("not", "null", "default", "primary", "references", "unique"),
@@ -46,12 +46,12 @@ class TableChange:
 
 
 @dataclass(slots=True)
-class Changes:
+class TableChanges:
     """The changed tables by name, after the statements so far."""
 
     tables: dict[str, TableChange] = field(default_factory=dict)
 
-    def apply(self, texts: Iterable[str]) -> "Changes":
+    def apply(self, texts: Iterable[str]) -> "TableChanges":
         """Apply the statements of texts, in their order, and return itself."""
         for text in texts:
             for statement in statements(text):

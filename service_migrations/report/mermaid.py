@@ -5,7 +5,7 @@ Its grammar takes few characters outside of quotes, and has no escape in them: w
 
 import re
 
-from service_migrations.report.changes import Changes, TableChange
+from service_migrations.report.changes import TableChange, TableChanges
 from service_migrations.report.diagram import short_type
 
 __all__ = ["entity_changes"]
@@ -20,7 +20,7 @@ _UNSAFE_IN_QUOTES = re.compile(r"[^\w .,:()/+=-]")
 _UNSAFE_IN_WORDS = re.compile(r"[^A-Za-z0-9_()\[\]-]")
 
 
-def entity_changes(changes: Changes) -> str:
+def entity_changes(changes: TableChanges) -> str:
     """Return the diagram of what has changed; empty where no table has.
 
     Tables that keys refer to, and that are as before, are there by their name only.

@@ -12,7 +12,7 @@ from service_migrations.monorepo import Service
 from service_migrations.plan.plan import plan, review_revisions
 from service_migrations.plan.review import PlanFinding, PlannedRevision
 from service_migrations.postgres import VERSIONS
-from service_migrations.report.changes import Changes
+from service_migrations.report.changes import TableChanges
 from service_migrations.report.gather import evidence_of, revisions_of
 from service_migrations.report.model import Report, ReportedService
 from service_migrations.rollout.new_revisions import new_revisions
@@ -40,7 +40,7 @@ class Upcoming:
     revisions: tuple[PlannedRevision, ...] = ()
     findings: tuple[PlanFinding, ...] = ()
     evidence: dict[str, Committed] = field(default_factory=dict)
-    changes: Changes = field(default_factory=Changes)
+    changes: TableChanges = field(default_factory=TableChanges)
     problem: MigrationError | None = None
 
 
@@ -102,5 +102,5 @@ def _with_changes(
     findings: tuple[PlanFinding, ...],
     evidence: dict[str, Committed],
 ) -> Upcoming:
-    changes = Changes().apply(revision.sql for revision in revisions)
+    changes = TableChanges().apply(revision.sql for revision in revisions)
     return Upcoming(service, where, revisions, findings, evidence, changes)

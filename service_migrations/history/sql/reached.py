@@ -32,10 +32,10 @@ def reached(tree: ast.Module, start: str) -> Iterator[ast.AST]:
     Left out are a branch for another database, and what follows a branch for PostgreSQL that returns. A function that
     may be called without its name counts too.
     """
-    return _Reach(tree, start).nodes()
+    return _Functions(tree, start).nodes()
 
 
-class _Reach:
+class _Functions:
     """A file's functions, and the names that are given one value."""
 
     def __init__(self, tree: ast.Module, start: str) -> None:

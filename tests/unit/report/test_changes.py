@@ -2,11 +2,11 @@
 
 import pytest
 
-from service_migrations.report.changes import Changes, ReferenceChange
+from service_migrations.report.changes import ReferenceChange, TableChanges
 
 
 def changed(*sql: str) -> dict[str, tuple[str, dict[str, tuple[str, str]]]]:
-    tables = Changes().apply(sql).tables
+    tables = TableChanges().apply(sql).tables
     return {
         name: (table.change, {column: (change.type, change.change) for column, change in table.columns.items()})
         for name, table in tables.items()
@@ -19,7 +19,7 @@ def test_a_new_table_has_its_columns_keys_and_references() -> None:
         "at TIMESTAMP WITH TIME ZONE, owner int REFERENCES owners (id), \n CONSTRAINT pk PRIMARY KEY (id), "
         "CONSTRAINT fk FOREIGN KEY(id, price) REFERENCES shop.invoices (a, b) ON DELETE CASCADE, CHECK (price > 0)\n)"
     )
-    found = Changes().apply([sql]).tables["lines"]
+    found = TableChanges().apply([sql]).tables["lines"]
     assert found.change == "new"
     assert {name: change.type for name, change in found.columns.items()} == {
         "id": "uuid",
@@ -86,9 +86,9 @@ def test_a_column_that_is_renamed_and_dropped_is_named_as_the_database_has_it() 
 
 
 def test_a_table_of_a_schema_that_is_renamed_stays_there() -> None:
-    tables = Changes().apply(["ALTER TABLE zoo.cats RENAME TO pets; ALTER TABLE zoo.pets ADD age int"]).tables
+    tables = TableChanges().apply(["ALTER TABLE zoo.cats RENAME TO pets; ALTER TABLE zoo.pets ADD age int"]).tables
     assert {name: table.former for name, table in tables.items()} == {"zoo.pets": "zoo.cats"}
-    tables = Changes().apply(["ALTER TABLE zoo.pets RENAME TO cats; ALTER TABLE zoo.cats RENAME TO pets"]).tables
+    tables = TableChanges().apply(["ALTER TABLE zoo.pets RENAME TO cats; ALTER TABLE zoo.cats RENAME TO pets"]).tables
     assert {name: table.former for name, table in tables.items()} == {"zoo.pets": ""}
 
 
@@ -103,7 +103,7 @@ def test_a_table_of_a_schema_that_is_renamed_stays_there() -> None:
     ],
 )
 def test_a_table_that_gets_another_schema_is_known_by_its_former_name(sql: str, names: dict[str, str]) -> None:
-    assert {name: table.former for name, table in Changes().apply([sql]).tables.items()} == names
+    assert {name: table.former for name, table in TableChanges().apply([sql]).tables.items()} == names
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_dropped_table_is_named_as_the_database_has_it() -> None:
 
 
 def test_a_renamed_table_keeps_what_it_was_called() -> None:
-    tables = Changes().apply(["ALTER TABLE cats ADD age int; ALTER TABLE cats RENAME TO pets"]).tables
+    tables = TableChanges().apply(["ALTER TABLE cats ADD age int; ALTER TABLE cats RENAME TO pets"]).tables
     assert {name: table.former for name, table in tables.items()} == {"pets": "cats"}
     assert tables["pets"].columns["age"].change == "added"
 
@@ -154,6 +154,8 @@ def test_what_changes_no_column_is_no_change(sql: str) -> None:
 
 def test_an_added_foreign_key_is_a_reference_of_a_table_that_stays() -> None:
     table = (
-        Changes().apply(['ALTER TABLE a ADD CONSTRAINT k FOREIGN KEY ("B c") REFERENCES b (id) NOT VALID']).tables["a"]
+        TableChanges()
+        .apply(['ALTER TABLE a ADD CONSTRAINT k FOREIGN KEY ("B c") REFERENCES b (id) NOT VALID'])
+        .tables["a"]
     )
     assert (table.change, table.columns, table.references) == ("changed", {}, [ReferenceChange(("B c",), "b")])

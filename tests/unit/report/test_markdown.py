@@ -9,7 +9,7 @@ import pytest
 from service_migrations.errors import UnreachableError
 from service_migrations.evidence.files import Committed
 from service_migrations.plan.review import PlanFinding, PlannedRevision
-from service_migrations.report.changes import Changes
+from service_migrations.report.changes import TableChanges
 from service_migrations.report.markdown import MARKER, markdown
 from service_migrations.report.mermaid import entity_changes
 from service_migrations.report.upcoming import Upcoming
@@ -25,7 +25,7 @@ def planned(name: str, message: str = "Do it.", sql: str = "", findings: Sequenc
 
 
 def of(service: str, *revisions: PlannedRevision, **options: object) -> Upcoming:
-    changes = Changes().apply(each.sql for each in revisions)
+    changes = TableChanges().apply(each.sql for each in revisions)
     return Upcoming(service, f"{service} is at base", revisions, changes=changes, **options)  # type: ignore[arg-type]
 
 
@@ -104,7 +104,7 @@ def test_a_service_that_is_not_known_has_its_reason() -> None:
 
 def test_a_column_whose_name_is_no_word_of_mermaid_has_its_name_in_the_text() -> None:
     sql = 'ALTER TABLE t ADD "PK" int, ADD "1a" int, ADD "\u00fc" int, ADD "end" numeric(3, 1)'
-    assert entity_changes(Changes().apply([sql])).splitlines()[2:6] == [
+    assert entity_changes(TableChanges().apply([sql])).splitlines()[2:6] == [
         '    int _PK "PK added"',
         '    int _1a "1a added"',
         '    int _ "\u00fc added"',
@@ -113,5 +113,5 @@ def test_a_column_whose_name_is_no_word_of_mermaid_has_its_name_in_the_text() ->
 
 
 def test_no_diagram_is_drawn_where_no_table_changes() -> None:
-    assert entity_changes(Changes().apply(["CREATE INDEX ON pets (id)", "SELECT 1"])) == ""
+    assert entity_changes(TableChanges().apply(["CREATE INDEX ON pets (id)", "SELECT 1"])) == ""
     assert "mermaid" not in markdown([of("billing", planned("r1", sql="SELECT 1"))])
