@@ -66,7 +66,7 @@ def config(
     alembic.set_main_option("recursive_version_locations", str(service.recursive_version_locations).lower())
     # env.py is run for a comparison only: an empty revision needs neither a database nor models that import
     alembic.set_main_option("revision_environment", "false")
-    if _option(alembic, "script_location") is None:
+    if _location_option(alembic) is None:
         alembic.set_main_option("script_location", str(service.root / _ENVIRONMENT).replace("%", "%%"))
     return alembic
 
@@ -97,7 +97,7 @@ def template_folder(service: Service) -> Path | None:
 
 
 def _location(alembic: Config, root: Path) -> Path:
-    return root / str(_option(alembic, "script_location") or _ENVIRONMENT)
+    return root / str(_location_option(alembic) or _ENVIRONMENT)
 
 
 def _with_table(alembic: Config, root: Path) -> Config:
@@ -107,14 +107,15 @@ def _with_table(alembic: Config, root: Path) -> Config:
     return alembic
 
 
-def _option(alembic: Config, name: str) -> object:
+def _location_option(alembic: Config) -> object:
     try:
-        return alembic.get_alembic_option(name)
+        return alembic.get_alembic_option("script_location")
     except (CommandError, KeyError, TypeError, ValueError) as error:
         raise ConfigurationError(
             f"[tool.alembic] can't be read: {describe(error)}.",
             path=FILE,
-            hint=f'Write a table with strings, such as {name} = "%(here)s/{_ENVIRONMENT}", and %% for a percent sign.',
+            hint=f'Write a table with strings, such as script_location = "%(here)s/{_ENVIRONMENT}", and %% for a '
+            "percent sign.",
         ) from error
 
 
