@@ -135,7 +135,8 @@ def revision_failure(
         end = f"A % in exec_driver_sql() is the beginning of a parameter, except over asyncpg: write %%. {end}"
     elif service.driver == "asyncpg":
         has_parameters = bool(getattr(error, "params", None))
-        end = f"{advice(state, text, has_parameters=has_parameters)} {end}".strip()
+        statement = str(getattr(error, "statement", ""))
+        end = f"{advice(state, text, has_parameters=has_parameters, statement=statement)} {end}".strip()
 
     place = place or file or None
 

@@ -77,6 +77,15 @@ PARAMETERS = {
     "days_times_an_interval": """
         bind.execute(sa.text("UPDATE orders SET day = day + :d * interval '1 day'"), {"d": "3"})
     """,
+    "a_default": 'bind.execute(sa.text("ALTER TABLE orders ALTER COLUMN amount SET DEFAULT :x"), {"x": 3})',
+    "a_comment": 'op.execute(sa.text("COMMENT ON TABLE orders IS :x").bindparams(x="it\'s"))',
+    "a_view": 'bind.execute(sa.text("CREATE VIEW seen AS SELECT :x AS n"), {"x": 1})',
+    "a_materialized_view": 'bind.execute(sa.text("CREATE MATERIALIZED VIEW seen AS SELECT :x AS n"), {"x": 1})',
+    "a_date_constant": 'op.execute(sa.text("UPDATE orders SET day = DATE :d").bindparams(d="2025-05-05"))',
+    "a_function_of_several_types": """
+        bind.execute(sa.text("UPDATE orders SET note = to_char(:d, 'YYYY')"), {"d": datetime.date(2024, 1, 1)})
+    """,
+    "an_operator_of_several_types": 'bind.execute(sa.text("UPDATE orders SET amount = :a + :b"), {"a": 1, "b": 2})',
     "an_integer_to_be_selected": """
         found = bind.execute(sa.text("SELECT :a"), {"a": 1}).scalar()
         op.execute(f"UPDATE orders SET amount = {found}")
@@ -606,6 +615,13 @@ def asyncpg_service(monorepo: Monorepo, database: Callable[..., Dsn]) -> Dsn:
         "parameters_of_the_driver",
         "a_cursor",
         "copy_from_and_to",
+        "a_default",
+        "a_comment",
+        "a_view",
+        "a_materialized_view",
+        "a_date_constant",
+        "a_function_of_several_types",
+        "an_operator_of_several_types",
     ],
 )
 def test_over_asyncpg_a_failure_of_this_kind_names_the_driver_and_the_setting(name: str, monorepo: Monorepo) -> None:

@@ -19,6 +19,18 @@ REFUSED = {
     "named_placeholder": ('bind.exec_driver_sql("SELECT %(n)s", {"n": 1})', "asyncpg knows no %(n)s"),
     "in": ('bind.execute(sa.text("DELETE FROM t WHERE id IN :ids"), {"ids": (1,)})', "no list for IN :ids"),
     "untyped": ("bind.execute(sa.text(\"SELECT json_build_object('k', :p)\"), {'p': 1})", "the type of :p"),
+    "a_default": ('bind.execute(sa.text("ALTER TABLE t ALTER n SET DEFAULT :x"), {"x": 1})', "no parameter in ALTER"),
+    "a_default_with_a_type": ('op.execute(sa.text("ALTER TABLE t ADD CHECK (n > :x)").bindparams(x=1))', "such as :x"),
+    "a_comment": ('bind.execute(sa.text("COMMENT ON TABLE t IS :x"), {"x": "a"})', "no parameter in COMMENT"),
+    "a_view": ('bind.execute(sa.text("CREATE VIEW v AS SELECT :x AS n"), {"x": 1})', "no parameter in CREATE"),
+    "a_body": ('bind.execute(sa.text("DO $$ BEGIN PERFORM :x; END $$"), {"x": 1})', "no parameter in DO"),
+    "a_date": (
+        'op.execute(sa.text("UPDATE t SET d = DATE :x").bindparams(x="2024-01-01"))',
+        "no parameter behind DATE",
+    ),
+    "concat": ("bind.execute(sa.text(\"SELECT concat(:p, 'x')\"), {'p': 1})", "the type of :p in concat()"),
+    "format": ("bind.execute(sa.text(\"SELECT format('%s', :p)\"), {'p': 1})", "the type of :p in format()"),
+    "to_jsonb": ('bind.execute(sa.text("SELECT to_jsonb(:p)"), {"p": 1})', "the type of :p in to_jsonb()"),
     **{f"text_of_{name}": (f'bind.{name}("SELECT 1; SELECT 2")', "this text has 2") for name in module._EXECUTES},
     **{f"psycopg2s_{name}": (f"cursor.{name}(file)", f"have no {name}()") for name in module._OF_PSYCOPG2},
     "copy": ('bind.connection.cursor().copy_expert("COPY t FROM STDIN", file)', "have no copy_expert()"),
@@ -31,6 +43,16 @@ TAKEN = (
     "op.execute(\"SELECT '50%s'\")",
     'bind.execute(sa.text("DELETE FROM t WHERE id IN :ids").bindparams(sa.bindparam("ids", expanding=True)))',
     'bind.execute(sa.text("SELECT json_build_object(\'k\', CAST(:p AS text))"), {"p": 1})',
+    "op.execute(sa.text(\"SELECT json_build_object('k', :p)\").bindparams(p='v'))",
+    "q = sa.text(\"SELECT json_build_object('k', :p)\")\nop.execute(q.bindparams(sa.bindparam('p', 'v', sa.Text)))",
+    "bind.execute(sa.text(\"UPDATE t SET s = :p, j = json_build_object('k', :p)\"), {'p': 'v'})",
+    'bind.execute(sa.text("CREATE TABLE u AS SELECT CAST(:p AS text)"), {"p": "v"})',
+    "bind.execute(sa.text(\"SELECT format(:p, 'x'), concat_ws(:q, 'x')\"), {'p': 'v', 'q': 'w'})",
+    "bind.execute(sa.text('SELECT now() AT TIME ZONE :p'), {'p': 'UTC'})",
+    'op.execute("ALTER TABLE t ALTER n SET DEFAULT CAST(1 AS numeric)::integer")',
+    "op.execute(r\"COMMENT ON TABLE t IS 'a \\:b at 12:30'\")",
+    "cursor.execute(\"COMMENT ON TABLE t IS ' :b'\")",
+    "bind.exec_driver_sql(\"COMMENT ON TABLE t IS ' :b'\")",
     'op.execute(f"SELECT {x}; SELECT 2")',
     'print("SELECT 1; SELECT 2")',
     "op.execute()",
@@ -184,7 +206,14 @@ def test_over_psycopg_nothing_is_refused(monorepo: Monorepo) -> None:
     [
         ("42601", "cannot insert multiple commands into a prepared statement", False, "one command at a time"),
         ("42601", 'syntax error at or near "%"', False, "knows no %s"),
-        ("42601", 'syntax error at or near "$1"', True, "expanding=True"),
+        ("42601", 'syntax error at or near "$1"', True, "Write the value into the text"),
+        (
+            "0A000",
+            "materialized views may not be defined using bound parameters",
+            True,
+            "Write the value into the text",
+        ),
+        (None, "the server expects 0 arguments for this query, 1 was passed", True, "Write the value into the text"),
         ("42804", "column x is of type integer but expression is of type character varying", True, "CAST(:name"),
         ("42P18", "could not determine data type of parameter $1", True, "CAST(:name"),
         ("22000", "invalid input for query argument $1: 7 (expected str, got int)", True, "CAST(:name"),
@@ -204,6 +233,19 @@ def test_a_refusal_is_told_from_other_failures(state: str, text: str, has_parame
     given = advice(state, text, has_parameters=has_parameters)
     assert advised in given
     assert bool(given) == bool(advised)
+
+
+@pytest.mark.parametrize(
+    ("statement", "advised"),
+    [
+        ("DELETE FROM t WHERE id IN $1", "expanding=True"),
+        ("DELETE FROM t WHERE id NOT IN $1::VARCHAR", "expanding=True"),
+        ("COMMENT ON TABLE t IS $1", "Write the value into the text"),
+    ],
+)
+def test_what_helps_is_about_the_place_of_the_parameter(statement: str, advised: str) -> None:
+    text = 'syntax error at or near "$1"'
+    assert advised in advice("42601", text, has_parameters=True, statement=statement)
 
 
 def test_a_text_with_one_command_is_taken() -> None:

@@ -31,6 +31,7 @@ def refused(service: Service, path: str, *, down: bool = False) -> Iterator[tupl
     except (OSError, SyntaxError, ValueError):  # reported where it is imported
         return
     constants = _constants(tree)
+    typed = _typed_texts(tree)
     reasons: dict[int, str] = {}
     outer: dict[ast.AST, int] = {}  # a statement is on the line of the call that sends it, as where it is rendered
     for node in reached(tree, "downgrade" if down else "upgrade"):
@@ -38,7 +39,7 @@ def refused(service: Service, path: str, *, down: bool = False) -> Iterator[tupl
             line = outer.get(node, node.lineno)
             if _name(node) in _EXECUTES:
                 outer |= {inner: line for argument in node.args for inner in ast.walk(argument)}
-            if reason := _reason(node, constants):
+            if reason := _reason(node, constants, is_typed=typed is None or node in typed):
                 reasons.setdefault(line, reason)
     yield from sorted(reasons.items())
 
@@ -47,7 +48,7 @@ def _name(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
-def _reason(call: ast.Call, constants: dict[str, str]) -> str | None:
+def _reason(call: ast.Call, constants: dict[str, str], *, is_typed: bool) -> str | None:
     name = _name(call)
     if isinstance(call.func, ast.Attribute) and name in _OF_PSYCOPG2:
         return f"asyncpg's cursors have no {name}(). For this revision, {SETTING}."
@@ -57,7 +58,25 @@ def _reason(call: ast.Call, constants: dict[str, str]) -> str | None:
     text = first.value if isinstance(first, ast.Constant) else constants.get(getattr(first, "id", ""))
     if not isinstance(text, str):
         return None
-    return refusal(text, has_parameters=len(call.args) > 1, is_expanded=name != "text" or "expanding" in constants)
+    return refusal(
+        text,
+        has_parameters=len(call.args) > 1,
+        is_expanded=name != "text" or "expanding" in constants,
+        is_typed=is_typed,
+        has_names=name == "text" or getattr(getattr(call.func, "value", None), "id", "") == "op",  # not of a cursor
+    )
+
+
+def _typed_texts(tree: ast.Module) -> set[ast.AST] | None:
+    """Return what ``bindparams()`` may give types to; None where that is a name, and so may be each text."""
+    typed: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "bindparams":
+            texts = [part for part in ast.walk(node.func.value) if isinstance(part, ast.Call) and _name(part) == "text"]
+            if not texts:
+                return None
+            typed.update(texts)
+    return typed
 
 
 def _constants(tree: ast.Module) -> dict[str, str]:
