@@ -2,8 +2,10 @@
 
 from collections.abc import Collection, Iterable
 from contextlib import suppress
+from decimal import Decimal
 from typing import Any
 
+from asyncpg import Range
 from sqlalchemy import Connection, Enum
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncPgEnum, PGDialect_asyncpg
@@ -79,6 +81,14 @@ class Dialect(PGDialect_asyncpg):
         existing = {row.name for row in fetch_rows(connection, _TABLES, names=list(table_names), schema=schema)}
         return {(schema, name): name in existing for name in table_names}.items()
 
+    def do_execute(self, cursor: Any, statement: str, parameters: Any, context: Any = None) -> None:
+        """Execute a statement, with each float as the number that is written in Python."""
+        super().do_execute(cursor, statement, _as_written(parameters), context)  # type: ignore[no-untyped-call]
+
+    def do_executemany(self, cursor: Any, statement: str, parameters: Any, context: Any = None) -> None:
+        """Execute a statement for several rows, with each float as the number that is written in Python."""
+        super().do_executemany(cursor, statement, [_as_written(row) for row in parameters], context)  # type: ignore[no-untyped-call]
+
     def do_commit(self, dbapi_connection: Any) -> None:
         """Commit, in one message with what follows the COMMIT, where the connection has something."""
         connection = dbapi_connection.driver_connection  # None where it is closed
@@ -99,6 +109,26 @@ class Dialect(PGDialect_asyncpg):
     def _set_backslash_escapes(self, connection: Any) -> None:
         # the server reports this setting by itself
         self._backslash_escapes = _driver_connection(connection).get_settings().standard_conforming_strings == "off"
+
+
+def _as_written(parameters: Any) -> Any:
+    """Return parameters with a Decimal for each float, also in lists and ranges: 0.1 stays 0.1 in a numeric.
+
+    asyncpg sends the float's binary value, and a numeric has room for all of it: 0.1000000000000000055511151231257827.
+    A float of PostgreSQL's takes the Decimal, and gets the same value back from it.
+    """
+    return type(parameters)(map(_number, parameters)) if isinstance(parameters, tuple | list) else parameters
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, float):
+        return Decimal(float.__repr__(value))  # numpy's floats have another repr()
+    if type(value) in (list, tuple):
+        return type(value)(map(_number, value))
+    if isinstance(value, Range) and not value.isempty:
+        ends = {"lower_inc": value.lower_inc, "upper_inc": value.upper_inc}
+        return Range(_number(value.lower), _number(value.upper), **ends)
+    return value
 
 
 def _driver_connection(connection: Any) -> Any:

@@ -421,7 +421,7 @@ STATEMENTS = {**COMMANDS, **PARAMETERS, **CURSORS, **READ, **ADAPTED, **ENDS}
 
 HEAD = """
 import datetime, decimal, io
-from sqlalchemy.dialects.postgresql import ARRAY, INT8RANGE, JSONB, Range
+from sqlalchemy.dialects.postgresql import ARRAY, INT8RANGE, JSONB, NUMRANGE, Range
 orders = sa.table("orders", *(sa.column(n, t) for n, t in dict(
     id=sa.Integer, amount=sa.Integer, day=sa.Date, j=sa.JSON, jb=JSONB, tags=ARRAY(sa.Text), span=INT8RANGE,
     price=sa.Numeric).items()))
@@ -647,6 +647,35 @@ def test_over_asyncpg_the_values_of_an_enum_without_a_name_have_the_type_of_the_
     wait(service_migrations.upgrade(monorepo.find("billing")))
     rows = query(asyncpg_service, "SELECT id, note, state::text FROM orders WHERE state = 'paid' ORDER BY id")
     assert [tuple(row) for row in rows] == [(7, "n", "paid"), (8, "n", "paid")]
+
+
+FLOATS = """
+columns = "id int, n numeric, m numeric(10, 2), f float8, r real, ns numeric[], fs float8[], s numrange"
+op.execute(f"CREATE TABLE numbers_of ({columns})")
+statement = sa.text("INSERT INTO numbers_of VALUES (:i, :v, :m, :f, :r, :l, :k)")
+for i, v in enumerate((0.1, 2.675, -0.0, 1e300, 5e-324, 1 / 3, float("nan"))):
+    m, r = (v, v) if 0.01 < v < 9 else (1.005, 0.1)
+    bind.execute(statement, {"i": i, "v": v, "m": m, "f": v, "r": r, "l": [v, 0.1], "k": [v]})
+types = {"n": sa.Numeric, "m": sa.Numeric(10, 2), "f": sa.Float, "r": sa.REAL}
+types |= {"ns": sa.ARRAY(sa.Numeric), "fs": sa.ARRAY(sa.Float), "s": NUMRANGE}
+table = sa.table("numbers_of", *(sa.column(*item) for item in types.items()))
+row = {"n": 0.1, "m": 2.675, "f": 0.1, "r": 0.1, "ns": [0.1, 2.675], "fs": [0.1], "s": Range(0.1, None)}
+op.bulk_insert(table, [row, row | {"n": 2.675}])
+op.execute(table.insert().values(row))
+"""
+
+
+def test_over_asyncpg_a_float_is_the_number_that_is_written(
+    monorepo: Monorepo, asyncpg_service: Dsn, database: Callable[..., Dsn]
+) -> None:
+    body = dedent(HEAD) + FLOATS
+    monorepo.revision("billing", "r002", "r001", body)
+    expected = database()
+    run_over_psycopg2(expected, f"op.execute('''{SETUP}''')")
+    run_over_psycopg2(expected, body)
+    wait(service_migrations.upgrade(monorepo.find("billing")))
+    rows = "SELECT n::text FROM numbers_of n ORDER BY n::text"
+    assert [row[0] for row in query(asyncpg_service, rows)] == [row[0] for row in query(expected, rows)]
 
 
 @pytest.mark.usefixtures("psycopg_service")

@@ -1,7 +1,7 @@
 """Values in PostgreSQL's text format, each the value that asyncpg (0.32) encodes in the binary one.
 
-It depends on the type of the parameter: the number 0.1 is another one as a numeric than as a double, and a datetime
-without a time zone is another instant as a timestamptz.
+It depends on the type of the parameter: a datetime without a time zone is another instant as a timestamptz. A float is
+the number that is written, as the connection's dialect sends it.
 """
 
 import struct
@@ -121,7 +121,8 @@ def _single(value: Any) -> str:
 
 
 def _numeric(value: Any) -> str:
-    number = value if isinstance(value, Decimal) else Decimal(value)
+    written = float.__repr__(value) if isinstance(value, float) else value  # the connection's dialect sends the same
+    number = written if isinstance(written, Decimal) else Decimal(written)
     return "NaN" if number.is_nan() else str(number)
 
 
