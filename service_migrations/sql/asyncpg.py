@@ -114,7 +114,9 @@ def advice(state: str | None, text: str, *, has_parameters: bool, statement: str
     elif state == "42601" and 'at or near "%"' in text:
         reason = "asyncpg knows no %s. Write op.execute(sa.text(…).bindparams(…))"
     elif "AsyncAdapt_asyncpg" in text and "has no attribute" in text:
-        reason = "A cursor of asyncpg's has no COPY and no mogrify(). Write it as SQL"
+        reason = "That is psycopg2's own"
+        if "cursor'" in text:
+            reason = "A cursor of asyncpg's has no COPY and no mogrify(). Write it as SQL"
     elif has_parameters and state == "42601" and 'at or near "$' in text and _SENT_IN.search(statement):
         reason = "asyncpg takes no list there. Write sa.bindparam(…, expanding=True), or = ANY(:name)"
     elif has_parameters and (takes_none or (state == "42601" and 'at or near "$' in text)):

@@ -218,6 +218,12 @@ def test_over_psycopg_nothing_is_refused(monorepo: Monorepo) -> None:
         ("42P18", "could not determine data type of parameter $1", True, "CAST(:name"),
         ("22000", "invalid input for query argument $1: 7 (expected str, got int)", True, "CAST(:name"),
         (None, "AttributeError: 'AsyncAdapt_asyncpg_cursor' object has no attribute 'copy_from'", False, "no COPY"),
+        (
+            None,
+            "AttributeError: 'AsyncAdapt_asyncpg_connection' object has no attribute 'notices'",
+            False,
+            "psycopg2's own",
+        ),
         (None, "AssertionError: <class 'AsyncAdapt_asyncpg_dbapi.UniqueViolationError'>", False, ""),
         *((state, "a parameter", True, "CAST(:name") for state in _TYPES),
         *((state, "no parameter", False, "") for state in _TYPES),
