@@ -22,6 +22,9 @@ _SETTING = re.compile(
 )
 """A setting with which the same SQL does something else, for the rest of the session."""
 
+_DRIVER = ("dialect.driver", "engine.driver", "dialect_description", "url.drivername")
+_DRIVERS = ("asyncpg", "pg8000", "psycopg", "psycopg2")
+
 _COMPUTED = (
     "its revision or down_revision is computed, so it isn't counted here, and the heads aren't known. "
     "`inv db.heads --write` writes head.txt"
@@ -144,7 +147,7 @@ def _read_file(files: RevisionFiles, path: Path, code: Code, import_folders: tup
     down = _ids(module, "down_revision")
     files.for_psycopg += for_psycopg(module)
     files.reads += reads_rows(module)
-    files.kept += _from_the_ini_file(module)
+    files.kept += [*_from_the_ini_file(module), *_questions_of_the_driver(module)]
     files.environment += _variables(module)
     if revision is None or down is None:
         files.computed.append(Place(path, node.lineno, _COMPUTED))
@@ -242,9 +245,26 @@ def _from_the_ini_file(module: Module) -> Iterator[Place]:
             )
         elif isinstance(node, ast.Attribute) and ast.unparse(node).endswith("config.attributes"):
             yield Place(module.path, node.lineno, f"it reads {ast.unparse(node)}, which is another one here")
-        elif isinstance(node, ast.Attribute) and ast.unparse(node).endswith("dialect.driver"):
-            text = f"it reads {ast.unparse(node)}, and the name of the driver is asyncpg or psycopg here"
-            yield Place(module.path, node.lineno, text)
+
+
+def _questions_of_the_driver(module: Module) -> Iterator[Place]:
+    """Yield where a revision asks for its driver, which may be another one here; not where only for the database."""
+    of_the_database: set[int] = set()
+    for node in module.nodes:  # a node is before the nodes in it
+        match node:
+            case ast.Call(func=ast.Attribute(value=asked, attr="startswith"), args=[text]):
+                pass
+            case ast.Compare(left=text, ops=[ast.In() | ast.NotIn()], comparators=[asked]):
+                pass
+            case ast.Attribute() if id(node) not in of_the_database and ast.unparse(node).endswith(_DRIVER):
+                reads = f"it reads {ast.unparse(node)}, and the name of the driver is asyncpg or psycopg here"
+                yield Place(module.path, node.lineno, reads)
+                continue
+            case _:
+                continue
+        texts = [part.value for part in ast.walk(text) if isinstance(part, ast.Constant)]
+        if texts and not any("+" in str(name) or str(name) in _DRIVERS for name in texts):
+            of_the_database |= {id(part) for part in ast.walk(asked)}
 
 
 def _variables(module: Module) -> Iterator[Place]:

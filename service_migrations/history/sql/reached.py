@@ -14,7 +14,7 @@ _OTHERS = ("cockroachdb", "db2", "duckdb", "mariadb", "mssql", "mysql", "oracle"
 """The names of other databases in SQLAlchemy; a dialect whose name is compared with one isn't PostgreSQL's."""
 
 _DIALECT = re.compile(r"\b(?:dialect|engine)\.name\b|\b__dialect__\b|\bget_backend_name\b")
-_URL = re.compile(r"\bengine\.url\b|\bdrivername\b")
+_URL = re.compile(r"\bengine\.url\b|\bdrivername\b|\bdialect_description\b")
 """What has the name of the dialect in it, beside that of the driver."""
 
 _BY_TEXT = frozenset(("__dict__", "attrgetter", "eval", "exec", "getattr", "globals", "locals", "methodcaller", "vars"))
@@ -129,11 +129,18 @@ class _Functions:
                 return decisive if decisive in truths else None if None in truths else not decisive
             case ast.Compare(left=left, ops=[operator], comparators=[right]):
                 return self._comparison(left, operator, right)
-            case ast.Name(id=name) if len(values := self._values.get(name, [])) == 1 and depth < _DEPTH:
-                return self._truth(values[0], depth + 1)
-            case ast.Call(func=ast.Name(id=name)) if depth < _DEPTH:
-                return self._truth(self._returned(name), depth + 1)
+            case ast.Call(func=ast.Attribute(value=owner, attr="startswith"), args=[prefix]):
+                return self._beginning(owner, _texts(prefix))
+            case ast.Name() | ast.Call(func=ast.Name()) if depth < _DEPTH:
+                return self._truth(self._named(test), depth + 1)
         return None
+
+    def _named(self, node: ast.Name | ast.Call) -> ast.expr | None:
+        """Return the one value of a name, or what a function returns that is called by its name."""
+        if isinstance(node, ast.Name):
+            values = self._values.get(node.id, [])
+            return values[0] if len(values) == 1 else None
+        return self._returned(node.func.id) if isinstance(node.func, ast.Name) else None
 
     def _returned(self, name: str) -> ast.expr | None:
         """Return what a function returns, where it has one return."""
@@ -157,6 +164,14 @@ class _Functions:
         if _POSTGRESQL in names:
             return is_positive
         return not is_positive if all(name in _OTHERS for name in names) else None
+
+    def _beginning(self, owner: ast.expr, prefixes: Sequence[str]) -> bool | None:
+        """Return whether the name of the dialect, or what has it at its beginning, begins with one of some texts."""
+        if not prefixes or not self._is_of_dialect(owner, _URL):
+            return None
+        if any(_POSTGRESQL.startswith(prefix) for prefix in prefixes):
+            return True
+        return False if all(prefix in _OTHERS for prefix in prefixes) else None
 
     def _is_of_dialect(self, node: ast.expr | None, url: re.Pattern[str] | None = None, depth: int = 0) -> bool:
         """Whether a value is the name of the dialect, or with *url* one that has it in it."""

@@ -1626,6 +1626,26 @@ def test_a_revision_that_asks_for_the_driver_is_named(tmp_path):
     assert "it reads op.get_bind().dialect.driver, and the name of the driver is asyncpg or psycopg here" in note
 
 
+@pytest.mark.parametrize(
+    ("question", "attribute"),
+    [
+        ("engine.dialect.dialect_description == 'postgresql+psycopg2'", "engine.dialect.dialect_description"),
+        ("op.get_bind().engine.driver == 'psycopg2'", "op.get_bind().engine.driver"),
+        ("bind.engine.url.drivername == 'postgresql'", "bind.engine.url.drivername"),
+        ("bind.engine.url.drivername.startswith('postgresql+psycopg2')", "bind.engine.url.drivername"),
+        ("'psycopg2' in bind.dialect.dialect_description", "bind.dialect.dialect_description"),
+        ("bind.dialect.dialect_description.startswith('mysql')", None),
+        ("'sqlite' not in bind.engine.url.drivername", None),
+        ("node.driver == 'ipmi'", None),
+    ],
+)
+def test_each_question_for_the_driver_is_named_and_none_for_the_database(tmp_path, question, attribute):
+    body = f"bind = engine = op.get_bind()\nif {question}:\n    pass"
+    service(tmp_path, **{"alembic/versions/0001_first.py": revision("0001", None, body)})
+    named = [note for note in notes(only(tmp_path), "to do") if "name of the driver" in note]
+    assert [f"it reads {attribute}, and" in note for note in named] == ([True] if attribute else [])
+
+
 def test_the_names_of_new_revisions_are_those_of_the_top_level(tmp_path):
     given = INI + "file_template = %%(year)d/%%(rev)s\ntimezone = Europe/Berlin\n"
     service(tmp_path, **{"alembic.ini": given})
