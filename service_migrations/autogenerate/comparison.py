@@ -8,8 +8,9 @@ from typing import Any
 from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Connection, MetaData, Table
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.compiler import IdentifierPreparer
 
-from service_migrations._sqlalchemy import verbatim_dialect
+from service_migrations._sqlalchemy import final_name, verbatim_dialect
 from service_migrations.autogenerate.changes import enums
 from service_migrations.autogenerate.changes.former import Former
 from service_migrations.autogenerate.changes.table_pair import Pair, RecreatedTypes
@@ -119,7 +120,8 @@ class Comparison:
             if key in self.live_types and self.live_types[key].labels != target.labels
         ]
         self.recreated_types = self._recreated_types()
-        self.named = {key: _names(self.models[key]) for key in self.targets}
+        preparer = verbatim_dialect(connection.dialect).identifier_preparer
+        self.named = {key: _names(self.models[key], preparer) for key in self.targets}
 
     def key(self, schema: str | None, name: str) -> Key:
         """Return the key of a table or type on both sides."""
@@ -265,6 +267,7 @@ class Comparison:
         return RecreatedTypes(frozenset[int]().union(*up), down)
 
 
-def _names(table: Table) -> frozenset[str]:
-    """Return the names that a model gives to its constraints."""
-    return frozenset(str(constraint.name) for constraint in table.constraints if isinstance(constraint.name, str))
+def _names(table: Table, preparer: IdentifierPreparer) -> frozenset[str]:
+    """Return the names that a model gives to its constraints, as SQLAlchemy shortens them."""
+    names = (constraint.name for constraint in table.constraints)
+    return frozenset(final_name(preparer, name) for name in names if isinstance(name, str))

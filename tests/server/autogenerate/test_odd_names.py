@@ -6,10 +6,12 @@ import pytest
 
 import service_migrations
 from service_migrations.drift.drift import drift
+from service_migrations.models.importing import import_models
 from service_migrations.settings.dsn import Dsn
-from tests.support.autogenerate import remodel, written
+from tests.support.autogenerate import create_all, remodel, written
+from tests.support.catalog import catalog
 from tests.support.database import query, wait
-from tests.support.monorepo import Monorepo
+from tests.support.monorepo import Monorepo, dsn_text
 
 NAMES = ["a.b", "a$b", 'a"b', "A b", "select", "time", "a%b", "a:b", "a'b", "é;--"]  # fmt: skip
 """Dots, dollars, quotes, upper case, spaces, reserved words, signs of a driver or of SQL."""
@@ -76,3 +78,36 @@ def test_a_name_that_has_to_be_quoted_works_in_every_command(
         wait(service_migrations.upgrade(service, "+1"))
         wait(service_migrations.downgrade(service, "-1"))
     wait(service_migrations.downgrade(service, "base"))
+
+
+LONG = """
+from sqlalchemy import *
+
+__all__ = ["metadata"]
+metadata = MetaData(naming_convention={convention})
+Table("{name}", metadata, Column("id", Integer), Column("n", Integer, unique=True), PrimaryKeyConstraint("id"),
+      ForeignKeyConstraint(["n"], ["{name}.id"]), CheckConstraint("n > 0", name="positive"))
+"""
+
+
+def test_a_name_of_a_convention_that_is_shortened_changes_with_the_convention(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    """It was taken for none: the constraint kept its former name, which create_all doesn't give."""
+    before, after = (
+        {kind: f"{kind}{more}_%(table_name)s" for kind in ("pk", "uq", "fk")}
+        | {"ck": f"ck{more}_%(table_name)s_%(constraint_name)s"}
+        for more in ("", "s")
+    )
+    dsn, empty = database(), database()
+    service = monorepo.service("billing", LONG.format(convention=after, name="t" * 63), empty)
+    create_all(import_models(service).metadata, empty)
+    monorepo.env("billing", DATABASE_DSN=dsn_text(dsn))
+    remodel(monorepo, service, LONG.format(convention=before, name="t" * 63))
+    written(monorepo, service, "before")
+    wait(service_migrations.upgrade(service))
+    remodel(monorepo, service, LONG.format(convention=after, name="t" * 63))
+    assert len(wait(service_migrations.check(service)).differences) == len(before)
+    written(monorepo, service, "after")
+    wait(service_migrations.upgrade(service))
+    assert [line for line in catalog(dsn) if "alembic_version" not in line] == catalog(empty)
