@@ -92,8 +92,14 @@ def recreated_columns(pair: Pair, recreated_types: RecreatedTypes) -> dict[str, 
         elif pair.sets_expressions and _differ_in_expression(live, target):
             # the expression before the change must not use a column that changes: that is changed or dropped first
             directions = Directions(
-                any(name not in common or converted.get(name, NEITHER).up for name in live.uses),
-                any(name not in common or converted.get(name, NEITHER).down for name in target.uses),
+                any(
+                    name not in common or converted.get(name, NEITHER).up or pair.target.columns[name].generated
+                    for name in live.uses
+                ),
+                any(
+                    name not in common or converted.get(name, NEITHER).down or pair.live.columns[name].generated
+                    for name in target.uses
+                ),
             )
             directions = either(directions, recreated_types.includes(live.base))
         else:

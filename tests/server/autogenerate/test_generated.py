@@ -257,3 +257,32 @@ def test_what_is_computed_from_a_column_is_dropped_before_that_is_generated(
         assert query(dsn, "SELECT a, b FROM things") == [(6, 2)]
     wait(service_migrations.downgrade(service, "-2"))
     assert query(dsn, "SELECT a, b FROM things") == [(6, 2)]
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["becomes generated", "becomes plain"])
+@pytest.mark.parametrize("kind", ["Integer", "BigInteger"])
+def test_a_column_becomes_generated_that_a_kept_generated_one_no_longer_uses(
+    turned: bool, kind: str, monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    """Where PostgreSQL can set an expression (17), it was refused, and the downgrade of the other way failed."""
+    plain = ("Column('a', Integer)", "Column('b', Integer, Computed('a * 2', persisted=True))")
+    generated = (
+        f"Column('a', {kind}, Computed('number + 1', persisted=True))",
+        "Column('b', Integer, Computed('number * 3', persisted=True))",
+    )
+    before, after = (generated, plain) if turned else (plain, generated)
+    dsn = database()
+    service = monorepo.service("billing", models(*before, kind=""), dsn)
+    written(monorepo, service, "before")
+    wait(service_migrations.upgrade(service))
+    run_script(dsn, ["INSERT INTO things (id, number) VALUES (1, 4)"])
+    was = catalog(dsn)
+    remodel(monorepo, service, models(*after, kind=""))
+    written(monorepo, service, "after")
+    for _ in range(2):
+        wait(service_migrations.upgrade(service))
+        assert wait(service_migrations.check(service)).differences == ()
+        assert query(dsn, "SELECT a, b FROM things") == [(5, 10 if turned else 12)]
+        wait(service_migrations.downgrade(service, "-1"))
+        assert [str(each) for each in differences(was, catalog(dsn))] == []
+        assert query(dsn, "SELECT b = CASE WHEN $1 THEN number * 3 ELSE a * 2 END FROM things", turned) == [(True,)]
