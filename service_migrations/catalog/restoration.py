@@ -57,7 +57,7 @@ def table(item: Object, catalog: Catalog, role: str) -> Restoration:
             statements.append(f"ALTER TABLE {item.address} {SWITCHES[part.facts['enabled']]} TRIGGER {part.address}")
         lost += _lost_comment(part) if part.kind != "index" else ()
     for part in catalog.parts(item, "index", "constraint"):
-        lost += (*_lost(part), *_lost_comment(part))
+        lost += _lost(part)
     for sequence in catalog.parts(item, "sequence"):
         statements += _of_sequence(sequence, catalog)
     for owned in (item, *catalog.parts(item, "column")):
@@ -165,7 +165,5 @@ def _lost(item: Object) -> Iterator[str]:
         yield f"the {each} of {item.address}"
     if item.kind == "index" and not facts["valid"]:
         yield f"that the index {item.address} is INVALID"
-    if item.kind == "index" and "inherited" in facts and {"replica_identity", "clustered"} & facts.keys():
-        yield f"that {item.table} is clustered on, or has its replica identity by, the index {item.address}"
     if "enforced" in facts:
         yield f"the disabled triggers of the constraint {item.address}"

@@ -21,7 +21,7 @@ from service_migrations.autogenerate.changes.table_pair import (
 from service_migrations.catalog.tables import Constraint, Index, TableState
 from service_migrations.sql.quoting import quoted
 
-__all__ = ["Keys", "add", "changes", "drop", "foreign_keys", "keys_of"]
+__all__ = ["Keys", "add", "addition", "changes", "drop", "foreign_keys", "keys_of"]
 
 _KINDS = {"c": "check", "f": "foreignkey", "p": "primary", "u": "unique"}
 _OPERATIONS = {"c": "check_constraint", "f": "foreign_key", "p": "primary_key", "u": "unique_constraint"}
@@ -210,9 +210,13 @@ def add(table: TableState, constraint: Constraint, directions: Directions, *, de
     return Change(phases.get(constraint.kind, Phase.ADD_CONSTRAINTS), forward, backward, text)
 
 
+def addition(table: TableState, constraint: Constraint) -> str:
+    """Return the statement that adds a constraint."""
+    return f"ALTER TABLE {table.sql} ADD CONSTRAINT {quoted(constraint.name)} {constraint.definition}"
+
+
 def _add_steps(table: TableState, constraint: Constraint) -> tuple[Step, ...]:
-    add = f"ALTER TABLE {table.sql} ADD CONSTRAINT {quoted(constraint.name)} {constraint.definition}"
-    return add, *steps(constraint.rest)
+    return addition(table, constraint), *steps(constraint.rest)
 
 
 def _drop_operation(table: TableState, constraint: Constraint) -> DropConstraintOp:

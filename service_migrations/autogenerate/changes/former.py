@@ -1,25 +1,19 @@
-"""The former state of what a revision drops, for the way back: all that the catalog has of it.
+"""The former state of what a revision drops, for the way back: all that the catalog has of it."""
 
-PostgreSQL also makes an index, a key or a CHECK of a partition one of its table's, where that gets an equal one, and
-drops both together later.
-"""
-
-import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 
 from sqlalchemy import Connection, text
 
-from service_migrations.autogenerate.changes.change import Change, Note, Phase, Step, steps
+from service_migrations.autogenerate.changes.change import Change, Phase, Step, steps
 from service_migrations.autogenerate.changes.table_pair import NEITHER, Directions, either
 from service_migrations.catalog import creation, restoration
 from service_migrations.catalog.definitions import add_not_null, column_settings, storage_actions
 from service_migrations.catalog.objects import Catalog, Key, Object, read_own
 from service_migrations.catalog.privileges import privileges
 from service_migrations.catalog.restoration import Restoration
-from service_migrations.catalog.tables import ColumnState, Constraint, Index, TableState
-from service_migrations.sql.quoting import literal, quoted
+from service_migrations.catalog.tables import ColumnState, TableState
 
 __all__ = ["Former"]
 
@@ -50,12 +44,6 @@ _PHASES = {
 }
 """When a part is created in an upgrade, and the phase whose reverse creates it in a downgrade."""
 
-_CREATE = re.compile(r"^CREATE (UNIQUE )?INDEX ")
-_APART = re.compile(r" WITH \([^()]*\)| TABLESPACE \S+| DESC\b| NULLS (?:FIRST|LAST)\b")
-"""What isn't compared where PostgreSQL looks for an equal index."""
-_UNIQUE = re.compile(r"^(?:PRIMARY KEY|UNIQUE) | (?:DEFERRABLE|INITIALLY) .*$|(?<=\)) DEFERRABLE$")
-_REFERENCES = re.compile(r"(.*?REFERENCES.*?\))(.*)", re.DOTALL)
-
 KeyOfTable = tuple[str | None, str]
 """Schema and name; the default schema is None."""
 
@@ -65,13 +53,13 @@ class Former:
 
     def __init__(self, connection: Connection, default_schema: str | None, path: str) -> None:
         self._connection = connection
-        self._catalog = Catalog(read_own(connection, path))
+        self.catalog = Catalog(read_own(connection, path))
         self._role = str(connection.scalar(text("SELECT current_user")))
         self._default = default_schema
 
     def creation(self, table: TableState) -> tuple[Step, ...]:
         """Return the steps that create a table with all its parts, but for the foreign keys."""
-        return steps(restoration.table(self._table(table), self._catalog, self._role))
+        return steps(restoration.table(self._table(table), self.catalog, self._role))
 
     def foreign_keys(
         self, table: TableState, to: Collection[TableState] | None = None
@@ -83,12 +71,12 @@ class Former:
             to: the tables to which the keys lead, or to a partition of them; None for all.
 
         """
-        keys = list(restoration.foreign_keys(self._table(table), self._catalog))
+        keys = list(restoration.foreign_keys(self._table(table), self.catalog))
         if to is not None:
             addresses = {part.address for each in to for part in self._with_partitions(self._table(each))}
             keys = [key for key in keys if key.facts["foreign_key"] in addresses]
-        drops = (f"ALTER TABLE {self._catalog.on(key)} DROP CONSTRAINT {key.address}" for key in keys)
-        adds = (statement for key in keys for statement in creation.statements(key, self._catalog) or ())
+        drops = (f"ALTER TABLE {self.catalog.on(key)} DROP CONSTRAINT {key.address}" for key in keys)
+        adds = (statement for key in keys for statement in creation.statements(key, self.catalog) or ())
         return tuple(drops), tuple(adds)
 
     def parents(self, tables: Mapping[KeyOfTable, TableState]) -> dict[KeyOfTable, set[KeyOfTable]]:
@@ -106,8 +94,8 @@ class Former:
         keys = {part.address: key for key, item in items.items() for part in self._with_partitions(item)}
         references = {}
         for key, item in items.items():
-            own = (each for each in self._catalog.parts(item, "constraint") if "foreign_key" in each.facts)
-            foreign = (*own, *restoration.foreign_keys(item, self._catalog))
+            own = (each for each in self.catalog.parts(item, "constraint") if "foreign_key" in each.facts)
+            foreign = (*own, *restoration.foreign_keys(item, self.catalog))
             addresses = {each.facts["foreign_key"] for each in foreign}
             references[key] = {keys[address] for address in addresses if address in keys} - {key}
         return references
@@ -138,25 +126,25 @@ class Former:
 
     @cached_property
     def _tables(self) -> dict[str, Object]:
-        tables = (item for item in self._catalog.by_key.values() if item.kind in {"table", "foreign table"})
+        tables = (item for item in self.catalog.by_key.values() if item.kind in {"table", "foreign table"})
         return {item.address: item for item in tables}
 
     def columns(self, table: Object) -> dict[str, Object]:
         """Return the columns of a table, by name."""
-        return {column.name: column for column in self._catalog.parts(table, "column")}
+        return {column.name: column for column in self.catalog.parts(table, "column")}
 
-    def _statements(self, item: Object) -> tuple[str, ...]:
+    def statements(self, item: Object) -> tuple[str, ...]:
         """Return the statements that create a part of a table, with its comment."""
-        return tuple(creation.statements(item, self._catalog) or ())
+        return tuple(creation.statements(item, self.catalog) or ())
 
     def _with_partitions(self, item: Object) -> Iterator[Object]:
         yield item
-        for partition in self._catalog.parts(item, "table"):
+        for partition in self.catalog.parts(item, "table"):
             yield from self._with_partitions(partition)
 
     def column(self, table: TableState, name: str) -> tuple[Step, ...]:
         """Return the steps that add a column with all that it has."""
-        return steps(restoration.column(self._part(table, "column", name), self._catalog))
+        return steps(restoration.column(self._part(table, "column", name), self.catalog))
 
     def statistics(
         self,
@@ -175,11 +163,11 @@ class Former:
 
         """
         owner, changes = self._table(table), []
-        for item in self._catalog.parts(owner, "statistics"):
+        for item in self.catalog.parts(owner, "statistics"):
             names = item.facts.get("columns", ())
             dropped = either(NEITHER, *(columns[name] for name in names if name in columns))
             rebuilt = either(NEITHER, *(converted[name] for name in names if name in converted))
-            statements = tuple(creation.statements(item, self._catalog) or ())
+            statements = tuple(creation.statements(item, self.catalog) or ())
             target = tuple(creation.statistics_target(item))
             if dropped.up and {*names} & {*virtual}:
                 lost = Restoration(lost=(f"the statistics object {item.address}: a virtual column has no statistics",))
@@ -206,69 +194,19 @@ class Former:
         directions: dict[Object, Directions] = {}
         for row in self._connection.execute(text(_PARTS_OF_COLUMNS), values):
             partition = partitions[row.schema, row.partition]
-            part = next(each for each in self._catalog.parts(partition, row.kind) if each.name == row.name)
+            part = next(each for each in self.catalog.parts(partition, row.kind) if each.name == row.name)
             directions[part] = either(directions.get(part, NEITHER), columns[row.column])
         for part, dropped in directions.items():
-            statements = self._statements(part)
+            statements = self.statements(part)
             upgrade, downgrade = _PHASES["foreign key" if "foreign_key" in part.facts else part.kind]
             if dropped.up:
                 yield Change(upgrade, statements, ())
             if dropped.down:
                 yield Change(downgrade, (), statements)
 
-    def taken_parts(self, table: TableState, added: Collection[Constraint | Index]) -> Iterator[Change]:
-        """Yield the changes of the downgrade that create what partitions have and would be dropped with new parts.
-
-        Args:
-            table: of the database.
-            added: the parts that it gets.
-
-        """
-        for partition in self.partitions(table) if added else ():
-            owns = [
-                own
-                for own in self._catalog.parts(partition, "constraint", "index")
-                if not own.facts.get("inherited") and "constraint" not in own.facts
-            ]
-            for part in added:
-                taken = [own for own in owns if self._is_taken(own, part)]
-                owns = [own for own in owns if own not in taken]
-                for own in taken:
-                    if isinstance(part, Index) and own.kind == "constraint":
-                        note = (
-                            f"WARNING: this fails where the constraint {own.address} of {partition.address} has become "
-                            f"a part of {quoted(part.name)}.\nWith DROP INDEX … CASCADE it doesn't: the constraint is "
-                            "added again, but no foreign key that needs it."
-                        )
-                        yield Change(Phase.CREATE_INDEXES, (), (Note(note),))
-                    _, downgrade = _PHASES["foreign key" if "foreign_key" in own.facts else own.kind]
-                    is_certain = own.kind == "constraint" and len(taken) == 1 and _is_equal(own, part)
-                    yield Change(downgrade, (), self._statements(own) if is_certain else self._unless_kept(own))
-
-    def _is_taken(self, own: Object, part: Constraint | Index) -> bool:
-        """Whether PostgreSQL may make what a partition has the partition's part of a new one, also by its index."""
-        index = creation.index_of(own, self._catalog) if own.kind == "constraint" else None
-        if index is None:
-            return _is_equal(own, part)
-        if isinstance(part, Index):
-            return not (own.definition or "").startswith("EXCLUDE") and _is_equal(index, part)
-        return part.kind in "pu" and _text_of_unique(own.definition or "") == _text_of_unique(part.definition)
-
-    def _unless_kept(self, own: Object) -> tuple[str, ...]:
-        """Return the statements that create a part of a partition which may be there: of several, one is taken."""
-        created, *others = self._statements(own)
-        if own.kind == "index":
-            return _CREATE.sub(r"CREATE \1INDEX IF NOT EXISTS ", created), *others
-        table = literal(self._catalog.on(own))
-        missing = (
-            "NOT EXISTS (SELECT FROM pg_catalog.pg_constraint "
-            f"WHERE conrelid = {table}::pg_catalog.regclass AND conname = {literal(own.name)})"
-        )
-        return f"DO {literal(f'BEGIN IF {missing} THEN {created}; END IF; END')}", *others
-
     def completed(self, table: TableState) -> TableState:
         """Return the state of a table with the rest of each part."""
-        catalog = self._catalog
+        catalog = self.catalog
         return replace(
             table,
             columns={
@@ -288,8 +226,8 @@ class Former:
         )
 
     def _completed_column(self, column: Object, state: ColumnState) -> ColumnState:
-        settings = tuple(column_settings(column, self._catalog))
-        rest = Restoration(tuple(privileges(column, self._catalog)))
+        settings = tuple(column_settings(column, self.catalog))
+        rest = Restoration(tuple(privileges(column, self.catalog)))
         named = {"not_null_name", "not_null_no_inherit"} & column.facts.keys()
         completed = replace(
             state,
@@ -298,48 +236,24 @@ class Former:
             rest=rest,
             forbids_null=add_not_null(column) if named else "",
         )
-        table = self._catalog.parent(column)
-        for sequence in self._catalog.parts(table, "sequence") if table and state.sequence else ():
+        table = self.catalog.parent(column)
+        for sequence in self.catalog.parts(table, "sequence") if table and state.sequence else ():
             if sequence.name == (state.sequence or {}).get("relation"):
                 numbering = restoration.numbering(sequence, state.type)
-                sequence_rest = restoration.sequence_rest(sequence, self._catalog)
+                sequence_rest = restoration.sequence_rest(sequence, self.catalog)
                 completed = replace(completed, numbering=numbering, sequence_rest=sequence_rest)
         return completed
 
     def _table(self, table: TableState) -> Object:
-        return self._catalog.by_key[Key("table", self._schema(table), None, table.name)]
+        return self.catalog.by_key[Key("table", self._schema(table), None, table.name)]
 
     def _part(self, table: TableState, kind: str, name: str) -> Object:
-        return self._catalog.by_key[Key(kind, self._schema(table), table.name, name)]
+        return self.catalog.by_key[Key(kind, self._schema(table), table.name, name)]
+
+    def part_of(self, schema: str, table: str, name: str) -> Object:
+        """Return a constraint or an index of a table; for the index of a constraint, the constraint."""
+        constraint = self.catalog.by_key.get(Key("constraint", schema, table, name))
+        return constraint or self.catalog.by_key[Key("index", schema, table, name)]
 
     def _schema(self, table: TableState) -> str:
         return table.schema or self._default or ""
-
-
-def _is_equal(own: Object, part: Constraint | Index) -> bool:
-    definition, other = own.definition or "", part.definition
-    if isinstance(part, Index) != (own.kind == "index"):
-        return False
-    if isinstance(part, Index):
-        return _text_of_index(definition) == _text_of_index(other)
-    if part.kind == "c":
-        return own.name == part.name and definition.startswith("CHECK ")
-    if part.kind == "f":
-        return _text_of_key(definition) == _text_of_key(other)
-    return definition == other
-
-
-def _text_of_index(definition: str) -> tuple[bool, str]:
-    start, _, rest = definition.partition(" USING ")
-    return start.startswith("CREATE UNIQUE "), _APART.sub("", rest)
-
-
-def _text_of_unique(definition: str) -> str:
-    """Return the columns of a primary key or a unique constraint, without what the index doesn't have."""
-    return _UNIQUE.sub("", definition)
-
-
-def _text_of_key(definition: str) -> tuple[str, list[str]]:
-    """Return what a foreign key refers to, and its rules, which SQLAlchemy writes in another order."""
-    match = _REFERENCES.fullmatch(definition)
-    return ("".join(match[1].split()), sorted(match[2].split())) if match else (definition, [])

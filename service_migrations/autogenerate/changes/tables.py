@@ -1,9 +1,10 @@
 """Changes of tables: those to create, to drop and to alter."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 
-from alembic.operations.ops import DropColumnOp, DropTableOp
+from alembic.operations.ops import DropColumnOp, DropIndexOp, DropTableOp
 from sqlalchemy import ForeignKeyConstraint
 from sqlalchemy.schema import CreateTable
 
@@ -11,8 +12,9 @@ from service_migrations._sqlalchemy import verbatim_dialect
 from service_migrations.autogenerate.changes import columns, constraints, generated
 from service_migrations.autogenerate.changes.change import Change, Note, Phase, Step
 from service_migrations.autogenerate.changes.dependents import users_of_columns
+from service_migrations.autogenerate.changes.inheritance import partition_parts
+from service_migrations.autogenerate.changes.inheritance.own_columns import own_columns
 from service_migrations.autogenerate.changes.matches import Matches, new_names
-from service_migrations.autogenerate.changes.own_columns import own_columns
 from service_migrations.autogenerate.changes.table_options import TableOptions, changed_persistence, new_comments
 from service_migrations.autogenerate.changes.table_pair import (
     BOTH,
@@ -37,6 +39,11 @@ def dropped(comparison: Comparison) -> Iterator[Change]:
     )
     for key in reversed(order):
         table = tables[key]
+        if table.partition_key:
+            parts = {*table.indexes, *table.constraints}
+            yield partition_parts.names_kept(
+                comparison.former, comparison.connection, table, comparison.oids[key], parts
+            )
         for constraint in comparison.former.completed(table).constraints.values():
             if constraint.kind == "f":
                 yield constraints.drop(table, constraint, Directions(circular, down=True))
@@ -118,8 +125,8 @@ def altered(comparison: Comparison) -> dict[Key, list[Change]]:
             *options.changes(key, pair),
             *_comment(pair),
         ]
-        if table_changes:
-            table_changes += _taken_from_partitions(comparison, key, pair)
+        if table_changes and pair.live.partition_key:
+            table_changes = _with_parts_of_partitions(comparison, key, pair, table_changes)
         changes[key] = [change for change in table_changes if change.forward or change.backward]
     changes = {key: table_changes for key, table_changes in changes.items() if table_changes}
     for key, table_changes in own_columns(comparison).items() if changes else ():
@@ -193,13 +200,29 @@ def _parts_of_dropped_columns(comparison: Comparison, pair: Pair) -> Iterator[Ch
         yield from comparison.former.parts_of_partitions(pair.live, gone)
 
 
-def _taken_from_partitions(comparison: Comparison, key: Key, pair: Pair) -> Iterator[Change]:
-    """Yield the changes for parts of partitions that become those of the table."""
-    matches = Matches.of(pair, comparison.named[key])
+def _with_parts_of_partitions(
+    comparison: Comparison, key: Key, pair: Pair, table_changes: list[Change]
+) -> list[Change]:
+    """Return the changes of a partitioned table with those for what its partitions have of their own."""
+    former, matches = comparison.former, Matches.of(pair, comparison.named[key])
     kept = {match.name for match in matches.indexes.values()}
     new = [index for name, index in pair.target.indexes.items() if name not in kept]
-    if pair.live.partition_key:
-        yield from comparison.former.taken_parts(pair.live, (*matches.added, *new))
+    drops = partition_parts.drops(former, pair.live, new)
+    created_again = {step for change in table_changes for step in change.backward if isinstance(step, str)}
+    parts = [index.name for index in pair.live.indexes.values() if index.definition in created_again]
+    parts += [
+        each.name for each in pair.live.constraints.values() if constraints.addition(pair.live, each) in created_again
+    ]
+    return [
+        partition_parts.names_kept(former, comparison.connection, pair.live, comparison.oids[key], parts),
+        *(
+            replace(change, backward=drops[str(step.index_name)])
+            if change.backward and isinstance(step := change.backward[-1], DropIndexOp) and step.index_name in drops
+            else change
+            for change in table_changes
+        ),
+        *partition_parts.taken(former, pair.live, (*matches.added, *new)),
+    ]
 
 
 def _ordered(

@@ -1,0 +1,1 @@
+"""What tables have that inherit from others or are partitions of them, where those change."""
