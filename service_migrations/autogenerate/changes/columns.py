@@ -264,7 +264,7 @@ def _sequence(table: str, live: ColumnState, target: ColumnState) -> Iterator[Ch
     )
     drop = (f"{alter} DROP DEFAULT", *_kept_number(table, owner, other), f"DROP SEQUENCE {name}")
     if live.serial:
-        yield Change(Phase.DROP_DEFAULTS, drop, create, f"{prefix} -> server_default {target.expression}")
+        yield Change(Phase.DROP_SEQUENCES, drop, create, f"{prefix} -> server_default {target.expression}")
     else:
         yield Change(Phase.SET_DEFAULTS, create, drop, f"{prefix} instead of server_default {live.expression}")
 

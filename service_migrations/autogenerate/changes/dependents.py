@@ -24,6 +24,7 @@ from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint, text
 
 from service_migrations.autogenerate.changes.change import Change, Note, Phase
 from service_migrations.autogenerate.changes.constraints import keys_of
+from service_migrations.autogenerate.changes.inheritance.own_columns import other_defaults
 from service_migrations.autogenerate.changes.matches import Matches
 from service_migrations.autogenerate.changes.table_pair import NEITHER, Pair, converted_columns, recreated_columns
 from service_migrations.autogenerate.comparison import Comparison, Key
@@ -217,15 +218,22 @@ def _dropped(comparison: Comparison, changes: Iterable[Change]) -> Iterator[_Par
             else:
                 yield _Part("index", oid, str(step.index_name), f"{step.index_name} of {table}")
     for key, pair in comparison.pairs.items():
-        recreated = recreated_columns(pair, comparison.recreated_types)
-        for name in (name for name, directions in recreated.items() if directions.up):
-            yield _Part("column", comparison.oids[key], name, _describe(comparison, key, name))
-        for live, target in pair.common:
-            if (live.serial and not target.serial) or (live.identity and not target.identity):
-                sequence = f"the sequence of {_describe(comparison, key, live.name)}"
-                yield _Part("sequence", comparison.oids[key], live.name, sequence)
+        yield from _dropped_of_columns(comparison, key, pair)
     recreated_types = [live for live, _ in comparison.differing if live.oids <= comparison.recreated_types.up]
     yield from (_type(enum_type) for enum_type in [*recreated_types, *comparison.dropped_types])
+
+
+def _dropped_of_columns(comparison: Comparison, key: Key, pair: Pair) -> Iterator[_Part]:
+    """Yield the columns of a table that an upgrade drops and adds again, and the sequences and defaults of others."""
+    recreated = recreated_columns(pair, comparison.recreated_types)
+    for name in (name for name, directions in recreated.items() if directions.up):
+        yield _Part("column", comparison.oids[key], name, _describe(comparison, key, name))
+    for live, target in pair.common:
+        if (live.serial and not target.serial) or (live.identity and not target.identity):
+            sequence = f"the sequence of {_describe(comparison, key, live.name)}"
+            yield _Part("sequence", comparison.oids[key], live.name, sequence)
+            for child in other_defaults(comparison, key, live.name):
+                yield _Part("default", comparison.oids[child], live.name, _describe(comparison, child, live.name))
 
 
 def _changed(comparison: Comparison) -> Iterator[_Part]:

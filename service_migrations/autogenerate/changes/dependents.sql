@@ -2,7 +2,7 @@
 --
 -- :parts is JSON, each with a number, a kind, the oid of its table or type, and perhaps a name:
 -- table, column, constraint, index, sequence (of a column) and type are dropped, the type of a "changed" column changes,
--- a "nullable" column loses its NOT NULL, and a "plain" one its expression. An "extended" table gets a column, an
+-- a "nullable" column loses its NOT NULL, a "plain" one its expression, and a "default" one that. An "extended" table gets a column, an
 -- "unlogged" one ceases to be logged. It is "filled" where a column gets a value in every row; where a type is named,
 -- only if that is a domain with constraints. A "new table", "new relation" or "new type" needs a name in a schema.
 -- :tables are the oids of all tables that the comparison has.
@@ -83,10 +83,10 @@ WITH RECURSIVE parts AS (
     LEFT JOIN pg_index i ON d.classid = 'pg_class'::regclass AND i.indexrelid = d.objid
     WHERE d.deptype = 'n' AND c.contype IS DISTINCT FROM 'f'
         -- the default of a serial column, and the expression of one that isn't generated any more, go before, with those
-        -- of partitions and children; a child that has a model may keep its own
+        -- of partitions and children; a child that has a model may keep its own, unless it is a "default" one
         AND NOT EXISTS (SELECT FROM parts l JOIN tree t ON t.root = l.oid
             JOIN pg_attribute a ON a.attrelid = t.relid AND a.attname = l.name
-            WHERE l.kind IN ('sequence', 'plain') AND f.adrelid = t.relid AND f.adnum = a.attnum
+            WHERE l.kind IN ('sequence', 'plain', 'default') AND f.adrelid = t.relid AND f.adnum = a.attnum
                 AND (t.relid = t.root OR t.relid <> ALL(CAST(:tables AS oid[]))))
         AND NOT EXISTS (SELECT FROM dropped o WHERE o.classid = d.classid AND o.objid = d.objid
             AND o.objsubid IN (0, d.objsubid))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 import service_migrations
+from service_migrations.errors import UsageError
 from service_migrations.models.importing import import_models
 from service_migrations.settings.dsn import Dsn
 from tests.support.autogenerate import create_all, first_upgrade, remodel, written
@@ -113,3 +114,46 @@ def test_a_child_of_a_parent_that_changes_is_compared_after_that(
         wait(service_migrations.upgrade(service))
     checked = wait(service_migrations.check(service))
     assert (checked.differences, checked.uncompared) == ((), ())
+
+
+SERIAL = 'base = Table("base", metadata, Column("id", Integer{}, primary_key=True))\n'
+KEPT = ", server_default=text(\"nextval('base_id_seq'::regclass)\")"
+KID = 'kid = Table("kid", metadata{}, Column("own", Text), postgresql_inherits="base")\nkid.add_is_dependent_on(base)\n'
+OWN_ID = ', Column("id", Integer{}, primary_key=True)'
+NO_NUMBERS = ", autoincrement=False"
+LOST = {
+    "inherited": ("", "", NO_NUMBERS),
+    "of its own": (OWN_ID.format(KEPT), OWN_ID.format(NO_NUMBERS), NO_NUMBERS),
+    "of its own, then another": (OWN_ID.format(KEPT), OWN_ID.format(', server_default="7"'), NO_NUMBERS),
+    "identity": (OWN_ID.format(KEPT), OWN_ID.format(NO_NUMBERS), ", Identity()"),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "numbers"), LOST.values(), ids=LOST)
+def test_a_mapped_child_loses_the_default_of_its_parents_serial_with_that(
+    before: str, after: str, numbers: str, monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    """It was refused, since a child that has a model may keep a default of its own."""
+    head = MODELS.replace("import ", "import Identity, text, ", 1)
+    dsn = database()
+    service = monorepo.service("billing", head + SERIAL.format("") + KID.format(before), dsn)
+    first_upgrade(monorepo, service)
+    was = without_bookkeeping(dsn)
+    remodel(monorepo, service, head + SERIAL.format(numbers) + KID.format(after))
+    written(monorepo, service)
+    for _ in range(2):
+        wait(service_migrations.upgrade(service))
+        assert wait(service_migrations.check(service)).differences == ()
+        wait(service_migrations.downgrade(service, "-1"))
+        assert without_bookkeeping(dsn) == was
+
+
+def test_a_mapped_child_that_keeps_the_default_of_its_parents_serial_is_named(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    head, kid = MODELS.replace("import ", "import text, ", 1), KID.format(OWN_ID.format(KEPT))
+    service = monorepo.service("billing", head + SERIAL.format("") + kid, database())
+    first_upgrade(monorepo, service)
+    remodel(monorepo, service, head + SERIAL.format(NO_NUMBERS) + kid)
+    with pytest.raises(UsageError, match=r"the default value for public\.kid\.id uses the sequence of base\.id, so"):
+        wait(service_migrations.revision(service, "x"))

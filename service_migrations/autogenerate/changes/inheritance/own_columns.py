@@ -17,7 +17,7 @@ from service_migrations.catalog.objects import Object
 from service_migrations.catalog.tables import ColumnState
 from service_migrations.sql.quoting import literal
 
-__all__ = ["own_columns"]
+__all__ = ["other_defaults", "own_columns"]
 
 _NAMED_NOT_NULLS = (18,)
 """From this version on, a NOT NULL is a constraint, and a part's own stays."""
@@ -59,6 +59,17 @@ def own_columns(comparison: Comparison) -> dict[Key, list[Change]]:
     return _OwnColumns(comparison).changes()
 
 
+def other_defaults(comparison: Comparison, key: Key, name: str) -> Iterator[Key]:
+    """Yield the mapped tables that inherit a column of a table and have another default of it behind the upgrade."""
+    columns = _OwnColumns(comparison)
+    for child in comparison.former.children(comparison.live[key]):
+        column, child_key = comparison.former.columns(child).get(name), comparison.key(child.schema, child.name)
+        if column is not None and child_key in comparison.pairs:
+            defaults = columns.defaults(child, column)
+            if defaults.up != defaults.down:
+                yield child_key
+
+
 class _OwnColumns:
     """The columns that change, and those that they change with them."""
 
@@ -93,7 +104,7 @@ class _OwnColumns:
 
     def _default(self, child: Object, column: Object, altering: list[_Altered]) -> Iterator[Change]:
         """Yield the changes that set a default again, behind what sets those of the ancestors in both directions."""
-        own, default = self._defaults(child, column), _live_default(column)
+        own, default = self.defaults(child, column), _live_default(column)
         alter = f"ALTER TABLE ONLY {child.address} ALTER COLUMN {column.address}"
         itself = self._altered.get(self._key(child), {}).get(column.name)
         upgrade = [state for state in (*altering, itself) if state is not None and state.default.up]
@@ -109,7 +120,7 @@ class _OwnColumns:
         if any(state.before != own.down for state in downgrade):
             yield Change(Phase.DROP_CONSTRAINTS, (), (_set_default(alter, own.down),))
 
-    def _defaults(self, table: Object, column: Object) -> _Defaults:
+    def defaults(self, table: Object, column: Object) -> _Defaults:
         """Return the defaults that a column is to have: that of its model, or its own, or with an ancestor's equal one.
 
         The one that a column has in common with the nearest ancestor came from there, and goes on with it.
@@ -122,7 +133,7 @@ class _OwnColumns:
             inherited = self._former.columns(ancestor).get(column.name)
             if inherited is not None and (pair is not None or _live_default(inherited) == live):
                 # where a model names no default, its column has that of the first parent
-                return _Defaults(self._defaults(ancestor, inherited).up, live)
+                return _Defaults(self.defaults(ancestor, inherited).up, live)
         return _Defaults(live if pair is None else pair[1].expression, live)
 
     def _not_null(self, child: Object, column: Object, altering: list[_Altered]) -> Iterator[Change]:
