@@ -25,7 +25,7 @@ from service_migrations.autogenerate.changes.table_pair import (
 )
 from service_migrations.autogenerate.comparison import Comparison, Key
 from service_migrations.autogenerate.operations import added_column, created_table, remove_exclusions
-from service_migrations.catalog.tables import ColumnState, TableState
+from service_migrations.catalog.tables import ColumnState, Constraint, Index, TableState
 from service_migrations.sql.quoting import literal
 
 __all__ = ["altered", "created", "dropped", "persistence"]
@@ -41,8 +41,9 @@ def dropped(comparison: Comparison) -> Iterator[Change]:
         table = tables[key]
         if table.partition_key:
             parts = {*table.indexes, *table.constraints}
+            foreign_keys = [each for each in table.constraints.values() if each.kind == "f"]
             yield partition_parts.names_kept(
-                comparison.former, comparison.connection, table, comparison.oids[key], parts
+                comparison.former, comparison.connection, table, comparison.oids[key], parts, foreign_keys
             )
         for constraint in comparison.former.completed(table).constraints.values():
             if constraint.kind == "f":
@@ -209,12 +210,15 @@ def _with_parts_of_partitions(
     new = [index for name, index in pair.target.indexes.items() if name not in kept]
     drops = partition_parts.drops(former, pair.live, new)
     created_again = {step for change in table_changes for step in change.backward if isinstance(step, str)}
-    parts = [index.name for index in pair.live.indexes.values() if index.definition in created_again]
-    parts += [
-        each.name for each in pair.live.constraints.values() if constraints.addition(pair.live, each) in created_again
+    again: list[Constraint | Index] = [
+        *(index for index in pair.live.indexes.values() if index.definition in created_again),
+        *(each for each in pair.live.constraints.values() if constraints.addition(pair.live, each) in created_again),
     ]
+    # PostgreSQL creates the keys and indexes of a column again that gets another type
+    is_converted = any(converted_columns(pair, comparison.recreated_types).values())
+    parts = {*pair.live.indexes, *pair.live.constraints} if is_converted else {each.name for each in again}
     return [
-        partition_parts.names_kept(former, comparison.connection, pair.live, comparison.oids[key], parts),
+        partition_parts.names_kept(former, comparison.connection, pair.live, comparison.oids[key], parts, again),
         *(
             replace(change, backward=drops[str(step.index_name)])
             if change.backward and isinstance(step := change.backward[-1], DropIndexOp) and step.index_name in drops

@@ -49,6 +49,25 @@ CHANGES: dict[str, tuple[str, list[str], str]] = {
         ],
         NONE,
     ),
+    "beside equal ones of the partitions": (
+        EVENTS.format(parts=f'{PLACE}, Index("ix", "place"), UniqueConstraint("id", "place", name="uq")'),
+        [
+            "CREATE INDEX own ON first (place)",
+            "COMMENT ON INDEX own IS 'own'",
+            "ALTER TABLE second ADD CONSTRAINT own_key UNIQUE (id, place)",
+        ],
+        NONE,
+    ),
+    "beside an equal foreign key of a partition": (
+        KEY,
+        ["ALTER TABLE first ADD CONSTRAINT own FOREIGN KEY (place) REFERENCES things"],
+        "",
+    ),
+    "of keys of a column that gets another type": (
+        UNIQUE,
+        ['ALTER TABLE "Below" RENAME CONSTRAINT "Below_id_place_key" TO other'],
+        UNIQUE.replace('"place", Integer', '"place", BigInteger'),
+    ),
     "with comments": (
         INDEX,
         ["COMMENT ON INDEX first_place_idx IS 'some'", "ALTER TABLE first CLUSTER ON first_place_idx"],

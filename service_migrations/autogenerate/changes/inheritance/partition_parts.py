@@ -93,27 +93,53 @@ END
 """It drops an index with the constraints of partitions that have become parts of it, and nothing else."""
 
 
-def names_kept(former: Former, connection: Connection, table: TableState, oid: int, parts: Collection[str]) -> Change:
+def names_kept(
+    former: Former,
+    connection: Connection,
+    table: TableState,
+    oid: int,
+    parts: Collection[str],
+    again: Collection[Constraint | Index],
+) -> Change:
     """Return the change of the downgrade that gives partitions the names that their parts had.
 
     Only partitions are in it of whose names PostgreSQL would choose another one. A comment and the settings of such a
-    part come back with its name.
+    part come back with its name. Where an equal part of a partition's own becomes that of the table instead, the own
+    one is created again.
 
     Args:
         former: the catalog before the change.
         connection: to the database.
         table: of the database.
         oid: its own.
-        parts: the names of its indexes, keys and foreign keys that the downgrade creates again.
+        parts: the names of its indexes, keys and foreign keys that may lose the names of those of partitions.
+        again: those that the downgrade creates beside what partitions have of their own.
 
     """
     restored: list[Any] = []
+    owns = {
+        (own.part_of[1], own.part_of[2], part.name): own
+        for part, taken_parts in _taken(former, table, again)
+        for own in taken_parts
+        if own.part_of
+    }
     rows = connection.execute(_NAMES, {"oid": oid, "names": list(parts)}).all() if parts else ()
     for _, group in groupby(rows, key=lambda row: (row.schema, row.partition)):
         of_partition = list(group)
-        if any(row.name != row.chosen or _rest(former, row) for row in of_partition):
+        if any(
+            row.name != row.chosen or _rest(former, row) or (row.schema, row.partition, row.root) in owns
+            for row in of_partition
+        ):
             restored += of_partition
-    return Change(Phase.DROP_FOREIGN_KEYS, (), tuple(_renames(former, table, restored)) if restored else ())
+    statements = [*_renames(former, table, restored)] if restored else []
+    for row in restored:
+        own = owns.get((row.schema, row.partition, row.root))
+        if own is not None and own.comment is not None and not _rest(former, row):
+            on = f" ON {quoted(row.schema, row.partition)}" if own.kind == "constraint" else ""
+            name = quoted(row.name) if on else quoted(row.schema, row.name)
+            statements.append(_if_present(row, row.name, f"COMMENT ON {own.kind.upper()} {name}{on} IS NULL"))
+    statements += [statement for own in owns.values() for statement in _unless_kept(former, own)]
+    return Change(Phase.DROP_FOREIGN_KEYS, (), tuple(statements))
 
 
 def _renames(former: Former, table: TableState, rows: Sequence[Any]) -> Iterator[Step]:
