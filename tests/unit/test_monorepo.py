@@ -229,18 +229,16 @@ def test_each_function_of_several_services_takes_a_lone_one(monorepo: Monorepo, 
 
 
 @pytest.mark.parametrize("words", ["db.status", "db.init", "db.env --env-file x", "up"])
-def test_a_working_directory_that_was_removed_is_one_line(words: str, tmp_path: Path) -> None:
-    ran = in_removed_folder(tmp_path, words, {})
+@pytest.mark.parametrize("is_named", [False, True])
+def test_a_working_directory_that_was_removed_is_one_line(
+    words: str, is_named: bool, tmp_path: Path, root: Path
+) -> None:
+    (root / "pyproject.toml").write_text("[tool.service-migrations]\n", encoding="utf-8")
+    ran = in_removed_folder(tmp_path, words, {"MIGRATIONS_ROOT": str(root)} if is_named else {})
     assert (ran.returncode, ran.stderr) == (
         2,
         "The working directory doesn't exist any more. Change to one that does.\n",
     )
-
-
-def test_no_working_directory_is_needed_where_the_top_level_is_named(tmp_path: Path, root: Path) -> None:
-    (root / "pyproject.toml").write_text("[tool.service-migrations]\n", encoding="utf-8")
-    ran = in_removed_folder(tmp_path, "db.env --service billing", {"MIGRATIONS_ROOT": str(root)})
-    assert (ran.returncode, "services/billing/.env does not exist" in ran.stderr) == (78, True), ran.stderr
 
 
 def in_removed_folder(parent: Path, words: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:

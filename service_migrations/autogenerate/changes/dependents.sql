@@ -2,9 +2,10 @@
 --
 -- :parts is JSON, each with a number, a kind, the oid of its table or type, and perhaps a name:
 -- table, column, constraint, index, sequence (of a column) and type are dropped, the type of a "changed" column changes,
--- a "nullable" column loses its NOT NULL, a "plain" one its expression, and a "default" one that. An "extended" table gets a column, an
--- "unlogged" one ceases to be logged. It is "filled" where a column gets a value in every row; where a type is named,
--- only if that is a domain with constraints. A "new table", "new relation" or "new type" needs a name in a schema.
+-- a "nullable" column loses its NOT NULL, a "plain" one its expression, and a "default" one its default. An "extended"
+-- table gets a column, an "unlogged" one ceases to be logged. It is "filled" where a column gets a value in every row;
+-- where a type is named, only if that is a domain with constraints. A "new table", "new relation" or "new type" needs a
+-- name in a schema.
 -- :tables are the oids of all tables that the comparison has.
 WITH RECURSIVE parts AS (
     SELECT p.number, p.kind, p.oid::oid AS oid, p.name, coalesce(p.schema, CAST(:default AS text)) AS schema

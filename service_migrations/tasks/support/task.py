@@ -32,6 +32,7 @@ from service_migrations.tasks.support.ending import end_process, exit_kept
 from service_migrations.tasks.support.flags import TaskWithFlags, TaskWithSettings, chosen_environment, refuse_ignored
 from service_migrations.tasks.support.lazy_import import load_when_used
 from service_migrations.tasks.support.signals import Stopped, handling, stop_at_once
+from service_migrations.top_level import working_directory
 
 if TYPE_CHECKING:
     from service_migrations.settings.model import Settings
@@ -102,6 +103,7 @@ def task(
             console.configure_logging(debug=debug, alembic=logs)
             try:
                 with handling(stop_at_once), console.results_only():
+                    working_directory()  # also where MIGRATIONS_ROOT is set: rich takes it when it is imported
                     refuse_ignored(context, options.get("iterable", ()), texts, remainder=remainder)
                     with chosen_environment(env, env_file), discovering_once():
                         if runs_environment:
@@ -302,10 +304,7 @@ def exactly_one(names: list[str], command: str) -> Service:
 
 def _service_of_folder() -> Service | None:
     """Return the service of the working directory, and report that it is taken, since nobody has named it."""
-    monorepo = Monorepo.locate()
-    service = None
-    with suppress(OSError):  # the working directory was removed, and MIGRATIONS_ROOT names the top level
-        service = monorepo.service_at(Path.cwd())
+    service = Monorepo.locate().service_at(Path.cwd())
     if service:
         console.note(f"{service} is the service of this folder; --service names another.")
     return service
