@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import pairwise
+from itertools import dropwhile, pairwise
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -209,22 +209,18 @@ def runnable(text: str) -> str:
 
 
 def _prefix(words: Sequence[str]) -> str:
-    """Return what stands before the names of our tasks on a command line."""
-    first = next((index for index, word in enumerate(words) if _TASK.fullmatch(word)), 0)
-    for before, word in pairwise(["", *words[first:]]):
-        # behind an option of a task is its value, such as a message that is "clean.up"
-        if (match := _TASK.fullmatch(word)) and match[1] and not before.startswith("-"):
-            return match[1]
-    return ""
+    """Return what stands before the names of our tasks on a command line; the value of an option is no task."""
+    named = dropwhile(lambda word: not _TASK.fullmatch(word), words)
+    tasks = (_TASK.fullmatch(word) for before, word in pairwise(["", *named]) if not before.startswith("-"))
+    return next((match[1] for match in tasks if match and match[1]), "")
 
 
 def _has_tasks() -> bool:
     """Whether Invoke finds a tasks.py here: in this folder or in one above."""
-    try:
+    with suppress(OSError):  # the folder was removed
         folder = Path.cwd()
-    except OSError:  # it was removed
-        return False
-    return any((parent / "tasks.py").exists() for parent in (folder, *folder.parents))
+        return any((parent / "tasks.py").exists() for parent in (folder, *folder.parents))
+    return False
 
 
 def result(text: str) -> None:
