@@ -196,13 +196,13 @@ def replace(path: Path, content: bytes) -> None:
         OSError: it can't be written; ``filename`` has its name.
 
     """
-    # its name has the process, as two may write the file at once, and no .py at its end, as of a revision
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    # two may write the file at once, also from two containers; and with .py at its end, it would be a revision
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.new")
     former = path.stat() if path.exists() else None
     mode = stat.S_IMODE(former.st_mode) if former else _MODE
     try:
         with writing(path):
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         _write(descriptor, content, path)
         if former:
             if hasattr(os, "geteuid") and os.geteuid() == 0:
