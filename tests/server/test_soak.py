@@ -1,4 +1,4 @@
-"""Random faults to random fleets, for two minutes; `nox -s soak` goes on for as long as one likes."""
+"""Random faults to random fleets, for a minute; `nox -s soak` goes on for as long as one likes."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from service_migrations.postgres import Server
 from tests.support.soak import soak
 
-SECONDS = 120.0
+SECONDS = 60.0
 
 
 @pytest.mark.slow

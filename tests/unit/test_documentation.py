@@ -269,7 +269,7 @@ def every_postgres() -> list[Path]:
     return listed("EVERY_POSTGRES")
 
 
-@pytest.mark.parametrize("name", ["BOTH_DRIVERS", "EVERY_POSTGRES", "ENDS", "LOWEST", "NEWEST", "TEXTS"])
+@pytest.mark.parametrize("name", ["BOTH_DRIVERS", "EVERY_POSTGRES", "LOWEST", "NEWEST", "TEXTS"])
 def test_what_a_session_runs_exists(name: str) -> None:
     assert [path for path in listed(name) if not path.exists()] == []
 
