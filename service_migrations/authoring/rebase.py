@@ -159,6 +159,7 @@ async def _rebased(
     """Rebase as the only writer; arguments and errors as of ``rebase``."""
     history = read(service)
     if not clashing_heads(history.revisions):
+        _refuse_unknown(history, base, onto, revision)
         # after a merge by hand, head.txt may still name another head
         head_file.write(history)
         return Rebased(str(service), onto=", ".join(history.heads) or None)
@@ -194,6 +195,16 @@ async def _rebased(
         raise
     first, *others = (rebased for rebased, _ in moves)
     return replace(first, others=tuple(others), remaining=remaining)
+
+
+def _refuse_unknown(history: History, base: str | None, onto: str | None, revision: str | None) -> None:
+    """Refuse a commit or a revision that doesn't exist, also where nothing is to be done."""
+    if base is not None:
+        revisions_in_base(history.service, base)
+    for option, prefix in (("--onto", onto), ("--revision", revision)):
+        if prefix is not None and not any(each.revision.startswith(prefix) for each in history.revisions):
+            heads = ", ".join(history.heads) or "none"
+            raise UsageError(f"{option} {prefix!r} is no revision. Heads: {heads}.", service=history.service)
 
 
 def _mine_and_theirs(

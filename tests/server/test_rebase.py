@@ -215,6 +215,20 @@ def test_what_can_not_be_told_or_moved_is_refused_and_nothing_is_changed(diverge
     assert "mine has revisions of both heads" in refused(diverged, "--base", "mine")
 
 
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--base", "nope"), "git has no commit 'nope'"),
+        (("--onto", "zzz"), "--onto 'zzz' is no revision. Heads: m3."),
+        (("--revision", "zzz"), "--revision 'zzz' is no revision. Heads: m3."),
+    ],
+)
+def test_what_does_not_exist_is_refused_where_there_is_nothing_to_do_too(diverged, words, problem):
+    assert problem in refused(diverged, *words)
+    done(diverged.inv("db.rebase", "--service", "billing", "--base", "main"))
+    done(diverged.inv("db.rebase", "--service", "billing", "--revision", "m2"))
+
+
 def test_theirs_may_go_on_where_the_base_ends(diverged):
     git(diverged, "merge", "main", fails=True)
     write(diverged, "m4", "m3")
