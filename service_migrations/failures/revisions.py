@@ -34,11 +34,6 @@ from service_migrations.sql.asyncpg import advice
 
 __all__ = ["environment_place", "lost_failure", "replay_failure", "revision_failure"]
 
-_FIRST = (
-    "It has to be the revision's first statement. In the first revision of an empty database it can't be: "
-    "Alembic creates the version table before it, in one transaction."
-)
-"""The hint for SET TRANSACTION behind a query."""
 _CONTENTION = {
     "55P03": "a lock was not free in time",
     "40P01": "it was in a deadlock",
@@ -48,11 +43,33 @@ _COMPLETE = (
     "A history has to create everything that it needs: correct the revision so that it runs in an empty database too. "
     "What an administrator has to create stands in bootstrap.sql."
 )
-_UNREGISTERED = re.compile(r"(?:module 'alembic\.op'|'Operations' object) has no attribute")
 _REGISTER = "Is it an operation of your own? Then import the module that registers it in env.py."
-_REPLAYED = "and this is a replay"
 _BIND = "Let the revision take op.get_bind(), whose database is that of the run, also of a replay."
 """The hint where a replay refuses a connection that leads to the application's database."""
+_HINTS = (
+    (
+        re.compile("must be (?:called|set) before any query"),  # of SET TRANSACTION
+        (
+            "It has to be the revision's first statement. In the first revision of an empty database it can't be: "
+            "Alembic creates the version table before it, in one transaction."
+        ),
+    ),
+    (
+        re.compile("A value is required for bind parameter"),
+        r"A colon before a word is a parameter: write \: for a colon.",
+    ),
+    (
+        re.compile("no password supplied|password authentication failed"),
+        "The URL of op.get_bind().engine has no password: a second connection is op.get_bind().engine.connect().",
+    ),
+    (
+        re.compile("outside of application context"),
+        "Open the application's context in env.py, around environment.prepared().",
+    ),
+    (re.compile(r"(?:module 'alembic\.op'|'Operations' object) has no attribute"), _REGISTER),
+    (re.compile("and this is a replay"), _BIND),
+)
+"""What would help, by what an error says."""
 _BOOKKEEPING = "alembic/runtime/migration.py"
 _REDUNDANT = (
     "Alembic can't record a revision that depends on two of which one follows the other: remove the older one from its "
@@ -202,20 +219,10 @@ def _is_named(word: re.Pattern[str], service: Service, place: str = "") -> bool:
 
 def _ending(text: str, *, partly_committed: bool | None, offline: bool) -> str:
     """Return the end of a failed revision's message: what became of the revision, or what would help."""
-    sentences = []
-    if "must be called before any query" in text or "must be set before any query" in text:
-        sentences.append(_FIRST)
-    if "A value is required for bind parameter" in text:
-        sentences.append(r"A colon before a word is a parameter: write \: for a colon.")
+    sentences = [hint for words, hint in _HINTS if words.search(text)]
     if "greenlet_spawn has not been called" in text:
-        online = "In a coroutine, what op does goes into connection.run_sync()."
+        online = "In a coroutine, what op does goes into connection.run_sync(); no thread can use its connection."
         sentences.append("Offline nothing can be awaited: run it online." if offline else online)
-    if "outside of application context" in text:
-        sentences.append("Open the application's context in env.py, around environment.prepared().")
-    if _UNREGISTERED.search(text):
-        sentences.append(_REGISTER)
-    if _REPLAYED in text:
-        sentences.append(_BIND)
     if partly_committed is not None:
         sentences.append("What it had committed before is kept." if partly_committed else "It was rolled back.")
     elif offline and "NoneType" in text:

@@ -87,6 +87,31 @@ def test_a_failure_behind_it_claims_no_rollback_and_without_one_all_is_written_d
     assert rows(witness) == 2
 
 
+URL_OF_THE_ENGINE = "op.get_bind().engine.url"
+WITHOUT_PASSWORD = {
+    "an engine": f"sa.create_engine({URL_OF_THE_ENGINE}).connect()",
+    "an engine of another driver": f"url = {URL_OF_THE_ENGINE}.set(drivername='postgresql+psycopg')\n"
+    "sa.create_engine(url).connect()",
+    "an async engine": "from sqlalchemy.ext.asyncio import create_async_engine\nasync def run(_):\n"
+    f"    await create_async_engine({URL_OF_THE_ENGINE}).connect()\nop.run_async(run)",
+    "its driver": f"import psycopg\nurl = {URL_OF_THE_ENGINE}\n"
+    "psycopg.connect(host=url.host, port=url.port, user=url.username, password=url.password, dbname=url.database)",
+}
+
+
+@pytest.mark.parametrize("door", WITHOUT_PASSWORD.values(), ids=WITHOUT_PASSWORD)
+def test_who_takes_the_url_for_a_second_connection_is_told_where_one_is(world: World, door: str) -> None:
+    world.history(2, r002_alone=door)
+    assert "has no password: a second connection is op.get_bind().engine.connect()." in failed(world, world.inv(), 1)
+    assert world.at() == "r001"
+
+
+def test_who_uses_the_connection_in_a_thread_is_told_that_none_can(world: World) -> None:
+    thread = "with ThreadPoolExecutor() as pool:\n    pool.submit(bind.execute, sa.text('SELECT 1')).result()"
+    world.history(2, r002_alone=f"from concurrent.futures import ThreadPoolExecutor\nbind = op.get_bind()\n{thread}")
+    assert "no thread can use its connection" in failed(world, world.inv(), 1)
+
+
 @pytest.mark.parametrize("door", NO_DOORS.values(), ids=NO_DOORS)
 def test_what_was_only_read_or_rolled_back_there_is_nothing_that_is_kept(witness: World, door: str) -> None:
     witness.history(1)

@@ -165,7 +165,7 @@ def test_a_coroutine_that_is_never_awaited_is_an_error(world: World, fleet: bool
 
 def test_what_can_not_be_awaited_is_told_with_the_way(world: World) -> None:
     world.history(2, r002="async def run(c):\n    op.execute('SELECT 1')\nop.run_async(run)")
-    assert "what op does goes into connection.run_sync()." in failed(world, world.inv(), 1)
+    assert "what op does goes into connection.run_sync();" in failed(world, world.inv(), 1)
     offline = failed(world, world.inv("db.upgrade", "--service", "billing", "--sql"), 1)
     assert "Offline nothing can be awaited: run it online." in offline
     world.history(2, r002="op.run_async(lambda c: c.run_sync(lambda _: op.execute('SELECT 1')))")
