@@ -1,6 +1,7 @@
 """A small monorepo in a temporary folder: the real tasks, with services of the test's own."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,9 @@ DRIVER = os.environ.get("MIGRATIONS_TEST_DRIVER", "asyncpg")
 
 PATIENCE = 120.0
 """Seconds that a command may take."""
+
+_NOT_READ = re.compile(r"\[+tool\.(?:uv|hatch|ruff\.lint|importlinter|mypy)\b")
+"""Tables of pyproject.toml that no task reads, and that each process would parse."""
 
 MODELS = """
 from sqlalchemy import String
@@ -56,13 +60,9 @@ class Monorepo:
     def make(cls, root: Path) -> "Monorepo":
         """Copy what every monorepo has: the tasks, the environment, the configuration; no service, no revision."""
         root.mkdir(parents=True, exist_ok=True)
-        for name in ("tasks.py", "pyproject.toml", ".env.example"):
+        for name in ("tasks.py", ".env.example"):
             shutil.copy(ROOT / name, root)
-        if DRIVER != "asyncpg":
-            configured = root / "pyproject.toml"
-            text = configured.read_text(encoding="utf-8")
-            table = "[tool.service-migrations]\n"
-            configured.write_text(text.replace(table, f'{table}driver = "{DRIVER}"\n'), encoding="utf-8")
+        (root / "pyproject.toml").write_text(_configuration(), encoding="utf-8")
         _compile()
         ignore = shutil.ignore_patterns("versions")
         shutil.copytree(ROOT / "migrations", root / "migrations", ignore=ignore)
@@ -164,6 +164,15 @@ class Monorepo:
             start_new_session=True,
             preexec_fn=default_signals,  # noqa: PLW1509 - no threads here
         )
+
+
+@cache
+def _configuration() -> str:
+    """Return pyproject.toml for a monorepo, with the driver of the tests."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    tables = [table for table in re.split(r"^(?=\[)", text, flags=re.MULTILINE) if not _NOT_READ.match(table)]
+    driver = f'driver = "{DRIVER}"\n' if DRIVER != "asyncpg" else ""
+    return "".join(tables).replace("[tool.service-migrations]\n", f"[tool.service-migrations]\n{driver}")
 
 
 @cache
