@@ -32,7 +32,7 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
 OWN_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 PARALLEL = (
-    f"--numprocesses={min(4, (os.cpu_count() or 1) + 1)}",  # one waits for a server; two more make each test cost more
+    f"--numprocesses={min(4, (os.cpu_count() or 1) + 1)}",  # a worker more than processors: some wait for a server
     "--dist=worksteal",  # the tests of a file stay together, with the servers that they share
     "--durations=15",  # what a session's time is spent on
 )

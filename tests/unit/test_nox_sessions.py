@@ -1,5 +1,6 @@
 """What ``service_migrations.nox`` installs, and for which PostgreSQL versions there is a session."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from service_migrations import nox as sessions
 from service_migrations.errors import ConfigurationError
 from service_migrations.postgres import VERSIONS
+from tests.support.monorepo import ROOT
 
 PROJECT = '[project]\nname = "shop"\ndependencies = ["asyncpg", "invoke"]\n'
 BUILD = '[build-system]\nrequires = ["hatchling"]\n'
@@ -106,3 +108,20 @@ def test_a_program_that_an_install_forgets_is_not_taken_from_the_machine(reposit
     ran = subprocess.run(words, cwd=repository.parent, capture_output=True, text=True, timeout=120, check=False)
     assert ran.returncode == 1, ran.stderr
     assert f"{program} isn't in the session's environment: let the function that installs bring it." in ran.stderr
+
+
+def test_each_test_of_every_postgresql_runs_on_the_newest_and_on_one_other() -> None:
+    """The noxfile of this repository gives each version a part, ``K/N``; none is the same as ``1/1``."""
+    noxfile = ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8"))
+    share = next(node for node in noxfile.body if isinstance(node, ast.FunctionDef) and node.name == "share")
+    names: dict[str, Any] = {"VERSIONS": VERSIONS}
+    exec(ast.unparse(share), names)  # noqa: S102 - importing the noxfile would set the handlers of signals
+    runs: dict[int, list[str]] = {number: [] for number in range(720)}
+    for version in VERSIONS:
+        part, parts = map(int, "".join(names["share"](version) or ["--part=1/1"]).removeprefix("--part=").split("/"))
+        for number, versions in runs.items():
+            if number % parts == part - 1:
+                versions.append(version)
+    assert all(len(versions) == 2 and versions[1] == VERSIONS[-1] for versions in runs.values())
+    assert {versions[0] for versions in runs.values()} == set(VERSIONS[:-1])
+    assert sum(versions[0] == VERSIONS[0] for versions in runs.values()) == len(runs) // 2
