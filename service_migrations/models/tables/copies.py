@@ -136,7 +136,7 @@ def _keep_one_of_each_index(copy: Table) -> None:
     for index in copy.indexes:
         if isinstance(index.name, str):
             by_name.setdefault(index.name, []).append(index)
-    for indexes in by_name.values():
+    for indexes in (several for several in by_name.values() if len(several) > 1):
         own = [index for index in indexes if not is_of_a_column(index)] or indexes
         kept = {_index_sql(index): index for index in own}.values()
         copy.indexes.difference_update(index for index in indexes if not any(index is each for each in kept))

@@ -18,7 +18,7 @@ def plain(value: Any) -> Any:
 def use_plain_texts(table: Table) -> None:
     """Replace the texts of a table and its parts by plain ones: names, comments and options."""
     for part in (table, *table.columns, *table.constraints, *table.indexes, *table.foreign_keys):
-        for name, value in vars(part).items():
-            vars(part)[name] = plain(value)
-        for name, value in part.dialect_kwargs.items():
-            part.dialect_kwargs[name] = plain(value)
+        for values in (vars(part), part.dialect_kwargs):
+            for name, value in values.items():
+                if isinstance(value, Enum | list | tuple):  # few of tens of thousands are
+                    values[name] = plain(value)
