@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any
 
 from service_migrations.errors import MigrationError, UsageError
@@ -19,7 +19,7 @@ from service_migrations.rollout.worker import JobFunction
 from service_migrations.rollout.workers import run_jobs
 from service_migrations.settings.model import Settings, load_many
 
-__all__ = ["News", "Result", "default_jobs", "upgrade_all"]
+__all__ = ["News", "Result", "Schedule", "default_jobs", "job_of", "upgrade_all"]
 
 log = logging.getLogger(__name__)
 
@@ -106,16 +106,33 @@ def _upgrade_job(
     from service_migrations import environment  # noqa: F401, PLC0415
     from service_migrations.upgrade import commands  # noqa: PLC0415
 
-    async def upgrade(name: str, send: Callable[[Any], None]) -> Outcome | MigrationError:
-        own_settings = settings[name]
+    async def upgrade(own_settings: Settings, send: Callable[[Any], None]) -> Outcome:
+        return await commands.upgrade_to_head(
+            own_settings,
+            allow=allow,
+            seen=seen[own_settings.service.name],
+            step=lambda *step: send(step),
+            begin=lambda revision, *numbers: send((revision.revision, *numbers, revision.message)),
+        )
+
+    return job_of(settings, upgrade)
+
+
+def job_of(
+    settings: Mapping[str, Settings],
+    command: Callable[[Settings, Callable[[Any], None]], Coroutine[Any, Any, Any]],
+) -> JobFunction:
+    """Return the function that runs a command for a service in a worker: an error of it is a result.
+
+    Args:
+        settings: those of each service.
+        command: a coroutine function; its second argument is that of ``JobFunction``.
+
+    """
+
+    async def run_job(name: str, send: Callable[[Any], None]) -> Any:
         try:
-            return await commands.upgrade_to_head(
-                own_settings,
-                allow=allow,
-                seen=seen[name],
-                step=lambda *step: send(step),
-                begin=lambda revision, *numbers: send((revision.revision, *numbers, revision.message)),
-            )
+            return await command(settings[name], send)
         except MigrationError as error:
             return error
         except Exception as error:  # noqa: BLE001 - the other services go on
@@ -123,7 +140,7 @@ def _upgrade_job(
             failure.__cause__ = error  # its traceback is that of the failure
             return failure
 
-    return upgrade
+    return run_job
 
 
 def _refuse_impossible(schedule: Schedule, canary: Service | None) -> None:

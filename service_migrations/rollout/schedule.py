@@ -26,7 +26,7 @@ class Result:
     Attributes:
         service: its name.
         state: ``done``, ``failed``, ``stopped``, ``unknown`` or ``not started``.
-        outcome: what its upgrade did, where it is done.
+        outcome: what its upgrade did, where it is done; of a comparison, its result.
         error: why it failed, where it has failed.
 
     """

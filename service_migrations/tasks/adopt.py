@@ -7,8 +7,8 @@ from invoke.context import Context
 from service_migrations.errors import DifferenceError, UsageError
 from service_migrations.tasks.init import print_written, root_or_folder
 from service_migrations.tasks.support import console
-from service_migrations.tasks.support.each import each, fail, report
-from service_migrations.tasks.support.task import SERVICE, SERVICES, exactly_one, selected, service_name, task
+from service_migrations.tasks.support.each import each_at_once, fail, report
+from service_migrations.tasks.support.task import SERVICE, SERVICES, exactly_one, selected, task
 
 if TYPE_CHECKING:
     from service_migrations.adoption.found import Found
@@ -86,12 +86,9 @@ def _verify(services: "tuple[Service, ...]", *, json: bool) -> None:
     async def find(settings: "Settings") -> "Verified":
         admin = admin_for(settings.dsn, settings.service.root)
         with console.quietly():
-            verified = await verifying.verify(settings.service, settings=settings, admin=admin)
-        if not json:
-            _print_verified(verified)
-        return verified
+            return await verifying.verify(settings.service, settings=settings, admin=admin)
 
-    results, errors = each(load_many(services), find, service_name)
+    results, errors = each_at_once(load_many(services), find, (lambda _: None) if json else _print_verified)
     if json:
         console.result_json([verified.as_json() for verified in results.values()])
     for verified in results.values():

@@ -9,8 +9,8 @@ from service_migrations.tasks.affected import BASE, narrowed
 from service_migrations.tasks.support import console
 from service_migrations.tasks.support.accepted import print_accepted
 from service_migrations.tasks.support.annotations import annotate
-from service_migrations.tasks.support.each import each, fail
-from service_migrations.tasks.support.task import SERVICES, selected, service_name, task
+from service_migrations.tasks.support.each import each_at_once, fail
+from service_migrations.tasks.support.task import SERVICES, selected, task
 
 if TYPE_CHECKING:
     from service_migrations.authoring.check import Check
@@ -40,7 +40,7 @@ def check(_: Context, service: list[str], affected: bool = False, base: str = ""
     async def compare(settings: Settings) -> checking.Check:
         return await checking.check(settings.service, settings=settings)
 
-    checks, errors = each(load_many(services), compare, service_name)
+    checks, errors = each_at_once(load_many(services), compare)
     if json:
         console.result_json([_plain(checked) for checked in checks.values()])
     else:

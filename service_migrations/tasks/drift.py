@@ -8,8 +8,8 @@ from invoke.context import Context
 from service_migrations.errors import DifferenceError
 from service_migrations.tasks.support import console
 from service_migrations.tasks.support.accepted import print_accepted
-from service_migrations.tasks.support.each import each, fail, report
-from service_migrations.tasks.support.task import SERVICES, selected, service_name, task
+from service_migrations.tasks.support.each import each_at_once, fail, report
+from service_migrations.tasks.support.task import SERVICES, selected, task
 
 if TYPE_CHECKING:
     from service_migrations.drift.drift import Drift
@@ -35,13 +35,10 @@ def drift(_: Context, service: list[str], grants: bool = False, json: bool = Fal
     async def compare(settings: Settings) -> "Drift":
         admin = admin_for(settings.dsn, settings.service.root)
         with console.quietly():
-            result = await drifting.drift(settings.service, grants=grants, settings=settings, admin=admin)
-        if not json:
-            _print(result)
-        return result
+            return await drifting.drift(settings.service, grants=grants, settings=settings, admin=admin)
 
     services = selected(service)
-    results, errors = each(load_many(services), compare, service_name)
+    results, errors = each_at_once(load_many(services), compare, (lambda _: None) if json else _print)
     if json:
         console.result_json([{**asdict(result), "revisions": list(result.revisions)} for result in results.values()])
     for result in results.values():

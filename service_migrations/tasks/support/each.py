@@ -1,15 +1,22 @@
 """The loop of a task over several services, and the end of a task with errors."""
 
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+import os
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from invoke.exceptions import Exit
 
 from service_migrations.errors import MigrationError, worst_exit_code
 from service_migrations.tasks.support import console
-from service_migrations.tasks.support.task import run
+from service_migrations.tasks.support.board import Board
+from service_migrations.tasks.support.signals import Stopped, handling
+from service_migrations.tasks.support.task import run, service_name
 
-__all__ = ["each", "fail", "print_each", "report"]
+if TYPE_CHECKING:
+    from service_migrations.settings.model import Settings
+
+__all__ = ["each", "each_at_once", "fail", "print_each", "report"]
 
 _Item = TypeVar("_Item")
 
@@ -41,6 +48,79 @@ def each(
         except MigrationError as error:
             errors.append(report(error))
     return results, errors
+
+
+def each_at_once(
+    loaded: "Sequence[Settings | MigrationError]",
+    command: "Callable[[Settings], Coroutine[Any, Any, Any]]",
+    show: Callable[[Any], object] = lambda _: None,
+) -> tuple[dict[str, Any], list[MigrationError]]:
+    """Run a coroutine function for each service as ``each`` does, for several databases at once in worker processes.
+
+    Services that share a database run one after the other in this process: each of them needs the models of the others,
+    which are imported only once that way. Where this process can't be forked, all of them do.
+
+    Args:
+        loaded: the settings of each service, or the error of those that can't be loaded.
+        command: the coroutine function; what it returns is sent from one process to another.
+        show: called with each result, in the order of the services.
+
+    Returns:
+        As of ``each``.
+
+    """
+    from service_migrations.settings.siblings import sharing
+
+    settings = [entry for entry in loaded if not isinstance(entry, MigrationError)]
+    alone = {entry.service.name: entry for entry in settings if not sharing(entry)}
+    can_fork = hasattr(os, "fork") and threading.active_count() == 1
+    ended = _in_workers(alone, command) if len(alone) > 1 and can_fork else {}
+    results: dict[str, Any] = {}
+    errors: list[MigrationError] = []
+    for entry in loaded:
+        if isinstance(entry, MigrationError) or entry.service.name not in ended:
+            own_results, own_errors = each([entry], command, service_name)
+        else:
+            own_results, own_errors = ended[entry.service.name]
+        for result in own_results.values():
+            show(result)
+        results.update(own_results)
+        errors += own_errors
+    return results, errors
+
+
+def _in_workers(
+    settings: "Mapping[str, Settings]", command: "Callable[[Settings], Coroutine[Any, Any, Any]]"
+) -> dict[str, tuple[dict[str, Any], list[MigrationError]]]:
+    """Run a coroutine function for services in worker processes, and return what ``each`` would of each of them.
+
+    Raises:
+        Stopped: a signal ended it.
+
+    """
+    from service_migrations import environment  # noqa: F401 - every worker needs it, and this process imports it once
+    from service_migrations.rollout.rollout import Schedule, default_jobs, job_of
+    from service_migrations.rollout.workers import run_jobs
+
+    targets = {name: entry.target for name, entry in settings.items()}
+    received: list[int] = []
+    with handling(lambda number, _: received.append(number)), Board(list(targets), targets) as board:
+
+        def stop() -> int:
+            board.draw()  # stop() is called often enough
+            return len(received)
+
+        services = [entry.service for entry in settings.values()]
+        schedule = Schedule(services, default_jobs(), fail_fast=False, on_news=board.show)
+        schedule.settings.update(settings)
+        schedule.queue = schedule.queued()
+        run_jobs(schedule.take, job_of(settings, lambda entry, _: command(entry)), schedule.jobs, schedule.handle, stop)
+    if received:
+        raise Stopped(received[0])
+    return {
+        result.service: ({}, [result.error]) if result.error else ({result.service: result.outcome}, [])
+        for result in schedule.results()
+    }
 
 
 def print_each(
