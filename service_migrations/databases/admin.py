@@ -30,8 +30,9 @@ from service_migrations.interruption import finish_even_if_cancelled
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings
+from service_migrations.sql.quoting import quoted
 
-__all__ = ["bootstrap_database", "connected", "create", "drop", "quoted", "within"]
+__all__ = ["bootstrap_database", "connected", "create", "drop", "within"]
 
 if TYPE_CHECKING:
     _Connection = asyncpg.Connection[asyncpg.Record]
@@ -262,11 +263,6 @@ class _PooledConnection(LosableConnection):
 def within(dsn: Dsn, database: str) -> Dsn:
     """Return the DSN of another database on the same server."""
     return replace(dsn, database=database)
-
-
-def quoted(identifier: str) -> str:
-    """Return an identifier in quotes, for SQL."""
-    return '"' + identifier.replace('"', '""') + '"'
 
 
 async def _ensure_grants(settings: Settings, admin: Dsn, *, new: bool) -> list[str]:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Self
 
-from service_migrations.databases.admin import connected, create, quoted, within
+from service_migrations.databases.admin import connected, create, within
 from service_migrations.databases.copying import copy_properties
 from service_migrations.databases.removal import drop_with_users
 from service_migrations.interruption import finish_even_if_cancelled, unfinished
@@ -18,6 +18,7 @@ from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings, load_unchecked
 from service_migrations.settings.sources import Sources
+from service_migrations.sql.quoting import quoted
 
 __all__ = ["ThrowawayDatabases"]
 

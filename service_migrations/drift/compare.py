@@ -9,7 +9,6 @@ from collections.abc import Callable, Container, Iterable
 from datetime import datetime
 
 from service_migrations.catalog.objects import Catalog, Key, Object
-from service_migrations.databases.admin import quoted
 from service_migrations.drift.difference import Difference
 from service_migrations.drift.moves import is_equal, moved_back
 from service_migrations.drift.order import ordered
@@ -17,6 +16,7 @@ from service_migrations.drift.repair import Change, changes, continued, create, 
 from service_migrations.drift.step import Step
 from service_migrations.drift.times import with_live_times
 from service_migrations.history.baseline import digest
+from service_migrations.sql.quoting import quoted
 
 __all__ = ["Difference", "compare", "without_surplus_extensions"]
 

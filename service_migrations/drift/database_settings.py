@@ -11,10 +11,10 @@ from types import MappingProxyType
 
 import asyncpg
 
-from service_migrations.databases.admin import connected, quoted, within
+from service_migrations.databases.admin import connected, within
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings
-from service_migrations.sql.quoting import literal
+from service_migrations.sql.quoting import literal, quoted
 
 __all__ = ["DatabaseSetting", "database_settings", "with_settings"]
 

@@ -12,13 +12,14 @@ import asyncpg
 
 from service_migrations.catalog.objects import Key, Object, read
 from service_migrations.connection import engine as connections
-from service_migrations.databases.admin import connected, quoted, within
+from service_migrations.databases.admin import connected, within
 from service_migrations.errors import AccessDeniedError, MigrationError, UsageError
 from service_migrations.failures.driver_errors import describe, is_of_the_session, sqlstate_of_any
 from service_migrations.failures.revisions import lost_failure, replay_failure
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings
+from service_migrations.sql.quoting import quoted
 
 __all__ = ["REVISION_FAILED", "Extensions", "MissingExtensionError", "read_objects"]
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import asyncpg
 
-from service_migrations.databases.admin import bootstrap_database, connected, quoted, within
+from service_migrations.databases.admin import bootstrap_database, connected, within
 from service_migrations.databases.bootstrap import bootstrap_files
 from service_migrations.drift.contents import (
     MARK_SCHEMA,
@@ -33,6 +33,7 @@ from service_migrations.interruption import finish_even_if_cancelled, unfinished
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.model import Settings
 from service_migrations.settings.siblings import sharing
+from service_migrations.sql.quoting import quoted
 
 __all__ = ["PREFIX", "keep_objects", "scratch"]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from service_migrations.plan.statements.columns import starts_constraint
-from service_migrations.sql.clauses import actions, name_at, names, split_name, statement_inside
+from service_migrations.sql.clauses import actions, name_at, names, names_in_parentheses, split_name, statement_inside
 from service_migrations.sql.lexer import Token, statements
 
 __all__ = ["ColumnChange", "ReferenceChange", "TableChange", "TableChanges"]
@@ -125,7 +125,7 @@ class TableChanges:
     def _add(self, table: TableChange, action: Sequence[Token], change: str) -> None:
         words = [token.value if token.kind == "word" else "" for token in action]
         if starts_constraint((*action[:1], *action)):  # which expects the word ADD before it
-            listed = _in_parentheses(action)
+            listed = names_in_parentheses(action)
             if "primary" in words:
                 for column in listed:
                     if column in table.columns:
@@ -195,10 +195,3 @@ def _type(tokens: Sequence[Token]) -> str:
 
 def _without(tokens: Sequence[Token], words: Sequence[str]) -> list[Token]:
     return [token for token in tokens if not (token.kind == "word" and token.value in words)]
-
-
-def _in_parentheses(tokens: Sequence[Token]) -> tuple[str, ...]:
-    """Return the names in the first parentheses."""
-    start = next((index for index, token in enumerate(tokens) if token == "("), len(tokens))
-    end = next((index for index, token in enumerate(tokens) if index > start and token == ")"), len(tokens))
-    return tuple(names(tokens[start + 1 : end]))

@@ -9,8 +9,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.ownership.attribution import Owned
 from service_migrations.report.model import Attribute, Entity, Reference
-from service_migrations.sql.clauses import names
-from service_migrations.sql.lexer import Token, tokenize
+from service_migrations.sql.clauses import names_in_parentheses
+from service_migrations.sql.lexer import tokenize
 
 __all__ = ["from_catalog", "from_models", "shown_name"]
 
@@ -55,13 +55,15 @@ def from_catalog(objects: Sequence[Object], owned: Iterable[Owned]) -> tuple[tup
         for constraint in catalog.parts(item, "constraint"):
             tokens = list(tokenize(constraint.definition or ""))
             if tokens[:2] == ["primary", "key"]:
-                _mark(keys, _listed(tokens), "PK")
+                _mark(keys, names_in_parentheses(tokens), "PK")
             target = constraint.facts.get("foreign_key")
             if target is not None and target in shown:
-                columns = _listed(tokens)
+                columns = names_in_parentheses(tokens)
                 _mark(keys, columns, "FK")
                 place = next((index for index, token in enumerate(tokens) if token == "references"), len(tokens))
-                references.append(Reference(shown[item.address], columns, shown[target], _listed(tokens[place:])))
+                references.append(
+                    Reference(shown[item.address], columns, shown[target], names_in_parentheses(tokens[place:]))
+                )
         attributes = tuple(
             Attribute(
                 column.name,
@@ -110,13 +112,6 @@ def _mark(keys: dict[str, list[str]], columns: Iterable[str], key: str) -> None:
     for column in columns:
         if key not in keys.setdefault(column, []):
             keys[column].append(key)
-
-
-def _listed(tokens: Sequence[Token]) -> tuple[str, ...]:
-    """Return the names in the first parentheses."""
-    start = next((index for index, token in enumerate(tokens) if token == "("), len(tokens))
-    end = next((index for index, token in enumerate(tokens) if index > start and token == ")"), len(tokens))
-    return tuple(names(tokens[start + 1 : end]))
 
 
 def _keys(column: "Column[object]") -> tuple[str, ...]:

@@ -14,8 +14,6 @@ MARKER = "<!-- service-migrations report -->"
 
 _ROOM = 65_000
 """The characters of a comment, of which GitHub takes 65,536."""
-_LAST_LINE = 2_000
-"""The characters of the line about what is left out."""
 _MOST_FINDINGS = 12
 _MOST_NAMES = 20
 _LONGEST = 300

@@ -11,6 +11,7 @@ __all__ = [
     "index_table",
     "name_at",
     "names",
+    "names_in_parentheses",
     "not_nulls",
     "own_at",
     "parts_at",
@@ -57,6 +58,13 @@ def split_name(name: str) -> tuple[str, str]:
 def names(tokens: Sequence[Token]) -> list[str]:
     """Return the names of a comma-separated list."""
     return [name_at(action, 0)[0] for action in actions(tokens)]
+
+
+def names_in_parentheses(tokens: Sequence[Token]) -> tuple[str, ...]:
+    """Return the names of the list in the first parentheses; none where there are no parentheses."""
+    start = next((index for index, token in enumerate(tokens) if token == "("), len(tokens))
+    end = next((index for index, token in enumerate(tokens) if index > start and token == ")"), len(tokens))
+    return tuple(names(tokens[start + 1 : end]))
 
 
 def index_table(tokens: Sequence[Token]) -> str:

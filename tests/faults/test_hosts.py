@@ -199,7 +199,7 @@ def test_a_scratch_database_that_is_not_there_is_told_with_the_sql_for_it(hosts:
     scratch = dsn_text(replace(dsn, database="nowhere"))
     ran = monorepo.inv("db.drift", "--service", "billing", env={"BILLING_DATABASE_SCRATCH_DSN": scratch})
     assert ran.code == 78, ran.text
-    assert f'CREATE DATABASE "nowhere" OWNER "{dsn.user}";' in ran.err
+    assert f"CREATE DATABASE nowhere OWNER {dsn.user};" in ran.err
     assert "db.create" not in ran.err
 
 

@@ -13,6 +13,7 @@ from service_migrations.catalog.definitions import (
     column_definition,
     column_settings,
     identity_clause,
+    identity_sequence,
     options,
     restart,
     sequence_options,
@@ -20,7 +21,7 @@ from service_migrations.catalog.definitions import (
     storage_actions,
     with_sequences,
 )
-from service_migrations.catalog.objects import Catalog, Object
+from service_migrations.catalog.objects import Object
 from service_migrations.drift.repair.change import Change, Pair
 from service_migrations.drift.repair.conversions import notes, using
 from service_migrations.drift.repair.create import comment, create
@@ -185,12 +186,12 @@ def _without_identity(pair: Pair, column: str) -> Change:
 
 def _identity(pair: Pair, table: str, column: str) -> Iterator[Change]:
     live, expected = pair.live.facts, pair.expected.facts
-    sequence = _sequence_of_identity(pair.expected, pair.expected_catalog)
+    sequence = identity_sequence(pair.expected, pair.expected_catalog)
     text = pair.describe("identity", "the identity")
     if "identity" in live:
         if pair.differ("identity"):
             yield Change(text, f"{column} SET GENERATED {expected['identity']};")
-        yield from _sequence(_sequence_of_identity(pair.live, pair.live_catalog), sequence)
+        yield from _sequence(identity_sequence(pair.live, pair.live_catalog), sequence)
         return
     before = f"{column} DROP DEFAULT; " if "default" in live else ""
     before += "" if live["not_null"] else f"ALTER TABLE {table} {add_not_null(pair.expected)}; "
@@ -211,9 +212,3 @@ def _sequence(live: Object | None, expected: Object | None) -> Iterator[Change]:
     sql += f" ALTER SEQUENCE {expected.address} {sequence_options(expected.facts, *names)}" if names else ""
     sql += f"{restart(live.facts, expected.facts)};" if names else ""
     yield Change(f"has the sequence {live.name} in the database, {expected.name} in the history", sql)
-
-
-def _sequence_of_identity(column: Object, catalog: Catalog) -> Object | None:
-    table = catalog.parent(column)
-    sequences = catalog.parts(table, "sequence") if table else []
-    return next((sequence for sequence in sequences if sequence.facts.get("identity") == column.name), None)

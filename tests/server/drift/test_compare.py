@@ -125,7 +125,7 @@ def test_the_one_equal_table_of_an_unseen_schema_may_be_the_missing_one(
     before = ["CREATE SCHEMA archive", "CREATE SCHEMA other", "CREATE TABLE t (id integer, x text)", *history]
     dsn, found = compared(server, before, by_hand, seen_in_public)
     assert lines(found) == [("table", "t", MISSING)]
-    move = 'ALTER TABLE archive.t SET SCHEMA "public";'
+    move = "ALTER TABLE archive.t SET SCHEMA public;"
     note = f"An equal one is in the schema archive. If it was moved, run this instead: {move}"
     assert found[0].note == (note if is_named else None)
     if is_named:
@@ -134,7 +134,7 @@ def test_the_one_equal_table_of_an_unseen_schema_may_be_the_missing_one(
 
 TABLE = "CREATE TABLE t (id integer, x text)"
 OTHER_NAMES: dict[str, tuple[list[str], list[str], str | None]] = {
-    "a column": ([TABLE], ["ALTER TABLE t RENAME x TO y"], 'ALTER TABLE public.t RENAME COLUMN y TO "x";'),
+    "a column": ([TABLE], ["ALTER TABLE t RENAME x TO y"], "ALTER TABLE public.t RENAME COLUMN y TO x;"),
     "a column of another type": ([TABLE], ["ALTER TABLE t DROP x", "ALTER TABLE t ADD y varchar(9)"], None),
     "a column that may be one of two": (
         ["CREATE TABLE t (id integer, x text, z text)"],
@@ -142,7 +142,7 @@ OTHER_NAMES: dict[str, tuple[list[str], list[str], str | None]] = {
         None,
     ),
     "a column beside its like": (["CREATE TABLE t (id integer, x integer)"], ["ALTER TABLE t ADD y integer"], None),
-    "a table": ([TABLE], ["ALTER TABLE t RENAME TO u"], 'ALTER TABLE public.u RENAME TO "t";'),
+    "a table": ([TABLE], ["ALTER TABLE t RENAME TO u"], "ALTER TABLE public.u RENAME TO t;"),
     "a table of other columns": ([TABLE], ["DROP TABLE t", "CREATE TABLE u (id integer, y text)"], None),
     "a table that may be one of two": (
         [TABLE, "CREATE TABLE s (LIKE t)"],

@@ -66,9 +66,9 @@ def test_what_no_sql_can_fix_says_what_to_do(shop):
     [
         (
             "ALTER TABLE customers RENAME COLUMN score TO points",
-            'ALTER TABLE public.customers RENAME COLUMN points TO "score";',
+            "ALTER TABLE public.customers RENAME COLUMN points TO score;",
         ),
-        ("ALTER TABLE orders RENAME TO purchases", 'ALTER TABLE public.purchases RENAME TO "orders";'),
+        ("ALTER TABLE orders RENAME TO purchases", "ALTER TABLE public.purchases RENAME TO orders;"),
     ],
     ids=["column", "table"],
 )
@@ -168,7 +168,7 @@ def test_a_role_that_may_not_create_databases_is_told_how_to_name_one(shop, serv
     assert ran.out == ""
     assert ran.err == (
         f"shop: {shop.dsn.user} may not create a scratch database beside {shop.dsn.target}. An administrator can run: "
-        f'ALTER ROLE "{shop.dsn.user}" CREATEDB; or name an empty database in DATABASE_SCRATCH_DSN, or an '
+        f"ALTER ROLE {shop.dsn.user} CREATEDB; or name an empty database in DATABASE_SCRATCH_DSN, or an "
         f"administrator in DATABASE_ADMIN_DSN.\n"
     )
 
