@@ -9,7 +9,7 @@ from service_migrations.adoption.code.expressions import Reader
 from service_migrations.adoption.code.modules import Code, Module, dotted, keyword
 from service_migrations.adoption.code.variables import Text, literal
 from service_migrations.adoption.folders import python_files
-from service_migrations.adoption.found import Found
+from service_migrations.adoption.plain_service import PlainService
 
 __all__ = ["alchemy_dsn", "read_alchemy"]
 
@@ -23,7 +23,7 @@ _OF_THE_TEMPLATE = ("compare_type", "version_table_pk", "user_module_prefix", "p
 """Options that its env.py passes on, which are no hooks: a comparison here is the server's own."""
 
 
-def read_alchemy(found: Found, environment: Environment, reader: Reader, code: Code) -> None:
+def read_alchemy(found: PlainService, environment: Environment, reader: Reader, code: Code) -> None:
     """Read the version table of the configuration whose ``script_location`` is the folder of this env.py."""
     if not _is_of_alchemy(environment):
         return
@@ -45,7 +45,7 @@ def read_alchemy(found: Found, environment: Environment, reader: Reader, code: C
             setattr(found, key, text)
 
 
-def alchemy_dsn(found: Found, environment: Environment, reader: Reader, code: Code) -> tuple[Text, str] | None:
+def alchemy_dsn(found: PlainService, environment: Environment, reader: Reader, code: Code) -> tuple[Text, str] | None:
     """Return the DSN of the ``SQLAlchemyAsyncConfig`` that has this configuration of Alembic, and its place."""
     if not _is_of_alchemy(environment):
         return None
@@ -87,7 +87,7 @@ def _is_default(environment: Environment, name: str) -> bool:
     return is_empty and not uses
 
 
-def _config(found: Found, reader: Reader, code: Code) -> tuple[Module, ast.Call] | None:
+def _config(found: PlainService, reader: Reader, code: Code) -> tuple[Module, ast.Call] | None:
     """Return the configuration of Alembic for the folder of this env.py; an only one needs no folder."""
     calls = list(_calls(found, code, _ALEMBIC))
     folder = found.script_location.as_posix()
@@ -101,7 +101,7 @@ def _config(found: Found, reader: Reader, code: Code) -> tuple[Module, ast.Call]
     return calls[0] if len(calls) == 1 else None
 
 
-def _calls(found: Found, code: Code, names: tuple[str, ...]) -> Iterator[tuple[Module, ast.Call]]:
+def _calls(found: PlainService, code: Code, names: tuple[str, ...]) -> Iterator[tuple[Module, ast.Call]]:
     """Yield the calls of these classes in the service's files, or in those of the nearest folder above with any."""
     folders = [folder for folder in (found.path, *found.path.parents) if folder.is_relative_to(found.root)]
     for folder in folders:

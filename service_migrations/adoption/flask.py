@@ -11,7 +11,7 @@ from service_migrations.adoption.code.hooks import Hook
 from service_migrations.adoption.code.modules import Code, Module, Place, assigned, dotted
 from service_migrations.adoption.code.variables import Text, constant, literal
 from service_migrations.adoption.folders import python_files
-from service_migrations.adoption.found import Found
+from service_migrations.adoption.plain_service import PlainService
 
 __all__ = ["flask_dsn", "read_context", "read_migrate"]
 
@@ -25,7 +25,7 @@ _OF_APPLICATION = ("session", "query")
 """What Flask-SQLAlchemy sends over a connection of the application, such as ``db.session`` and ``Order.query``."""
 
 
-def read_migrate(found: Found, environment: Environment, reader: Reader, code: Code) -> None:
+def read_migrate(found: PlainService, environment: Environment, reader: Reader, code: Code) -> None:
     """Read the options of ``configure()`` that ``Migrate(app, db, …)`` and ``migrate.init_app(…)`` are given."""
     if "current_app" not in environment.module.imports:
         return
@@ -48,7 +48,7 @@ def read_migrate(found: Found, environment: Environment, reader: Reader, code: C
                 environment.hooks.append(Hook(item.arg, module.path, item.value.lineno, text))
 
 
-def read_context(found: Found, environment: Environment, code: Code) -> None:
+def read_context(found: PlainService, environment: Environment, code: Code) -> None:
     """Read what revisions need of the application: its context, and a connection of its own."""
     if not _is_of_flask(environment.module):
         return
@@ -64,7 +64,7 @@ def read_context(found: Found, environment: Environment, code: Code) -> None:
             found.note("to do", f"{text}; use Session(bind=op.get_bind()).", module.path, place.line)
 
 
-def _application(found: Found) -> list[Path]:
+def _application(found: PlainService) -> list[Path]:
     """Return the files of the application, nearest first, which may be above the directory of the service.
 
     Its tests have a configuration of their own.
@@ -130,7 +130,7 @@ def _is_migrate(module: Module, call: ast.Call) -> bool:
     return origin is not None and origin[0] == "flask_migrate" and "Migrate" in (origin[1], origin[2])
 
 
-def flask_dsn(found: Found, environment: Environment, reader: Reader, code: Code) -> tuple[Text, str] | None:
+def flask_dsn(found: PlainService, environment: Environment, reader: Reader, code: Code) -> tuple[Text, str] | None:
     """Return the DSN of a Flask application, whose configuration has SQLALCHEMY_DATABASE_URI, and its place."""
     if "current_app" not in environment.module.imports:
         return None

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from service_migrations.adoption.code.env_file import Environment
 from service_migrations.adoption.code.modules import Code, files_below, is_library
-from service_migrations.adoption.found import BLOCKED, LEFT_ALONE, Found
 from service_migrations.adoption.ini import Options
+from service_migrations.adoption.plain_service import BLOCKED, LEFT_ALONE, PlainService
 from service_migrations.pyproject import FILE, read_tools
 
 __all__ = ["compare", "judge_driver", "judge_imports", "judge_models", "judge_options", "judge_repeats"]
@@ -18,7 +18,7 @@ _SHOWN = 3
 """Places that are named of those that need psycopg, and modules of those with tables; the rest is counted."""
 
 
-def judge_repeats(found: Found, environment: Environment) -> None:
+def judge_repeats(found: PlainService, environment: Environment) -> None:
     """Block what is run more than once: here it would be run once, in a schema or a database that isn't meant."""
     if "upgrade_token" in environment.configure:
         text = "it runs each revision for several databases, and a service has one"
@@ -30,7 +30,7 @@ def judge_repeats(found: Found, environment: Environment) -> None:
         found.note(BLOCKED, f"{text}; leave it to Alembic, or make a service of each.", environment.path, line)
 
 
-def judge_models(found: Found, environment: Environment) -> None:
+def judge_models(found: PlainService, environment: Environment) -> None:
     """Block a service without models, and note what has to be added to them."""
     models = found.models
     if models is None:
@@ -50,7 +50,7 @@ def judge_models(found: Found, environment: Environment) -> None:
         found.note("to do", f"{text}; {way}.", models.file)
 
 
-def judge_driver(found: Found, environment: Environment) -> None:
+def judge_driver(found: PlainService, environment: Environment) -> None:
     """Propose psycopg where a history of another driver has what asyncpg won't run, or would run with other values.
 
     An env.py that doesn't await never ran over asyncpg, whatever the DSN says: it replaces the driver's name.
@@ -70,7 +70,7 @@ def judge_driver(found: Found, environment: Environment) -> None:
         found.note("driver", f"{text} are texts.")
 
 
-def judge_options(found: Found, options: Options | None) -> None:
+def judge_options(found: PlainService, options: Options | None) -> None:
     """Note the options of new revisions: they are those of ``[tool.alembic]`` at the top level for all services."""
     given = [name for name in _OF_NEW_REVISIONS if options and options.values.get(name)]
     table = read_tools(found.root).get("alembic", {}) if given else {}
@@ -82,7 +82,7 @@ def judge_options(found: Found, options: Options | None) -> None:
         found.note("to do", f"{text}; [tool.alembic] in {FILE} has these options for all.", options.path, line)
 
 
-def judge_imports(found: Found, code: Code, folders: tuple[Path, ...]) -> None:
+def judge_imports(found: PlainService, code: Code, folders: tuple[Path, ...]) -> None:
     """Note what models and revisions import from folders of ``prepend_sys_path`` or of env.py.
 
     Here only the source of the models is on ``sys.path``.
@@ -124,11 +124,11 @@ def _is_installed(package: str, file: Path) -> bool:
     return any(file.resolve().is_relative_to(Path(place).resolve()) for place in places)
 
 
-def compare(services: list[Found]) -> None:
+def compare(services: list[PlainService]) -> None:
     """Note what two services can't both have: one version table of one database, models, or one name of a package."""
     _compare_models(services)
-    by_table: dict[tuple[str, str | None, str], Found] = {}
-    by_package: dict[str, Found] = {}
+    by_table: dict[tuple[str, str | None, str], PlainService] = {}
+    by_package: dict[str, PlainService] = {}
     for service in services:
         if service.state == LEFT_ALONE:
             continue
@@ -149,9 +149,9 @@ def compare(services: list[Found]) -> None:
                 service.note("to do", f"{text}: name one service in a command, or rename a package.")
 
 
-def _compare_models(services: list[Found]) -> None:
+def _compare_models(services: list[PlainService]) -> None:
     """Note histories of one metadata, as that of an application and of a plugin: its tables belong to one of them."""
-    by_models: dict[tuple[str, Path], list[Found]] = {}
+    by_models: dict[tuple[str, Path], list[PlainService]] = {}
     for service in services:
         if service.models and service.state not in (LEFT_ALONE, BLOCKED):
             by_models.setdefault((service.models.name, service.models.source), []).append(service)

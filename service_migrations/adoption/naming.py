@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from service_migrations.adoption.found import Found
 from service_migrations.adoption.ini import DEFAULT_SECTION
+from service_migrations.adoption.plain_service import PlainService
 from service_migrations.configuration import is_service_name
 from service_migrations.pyproject import read_project
 
@@ -21,7 +21,7 @@ _GENERIC = frozenset(
 """Folders that name no service; the one above does."""
 
 
-def name_all(services: list[Found], known: Mapping[str, Path]) -> None:
+def name_all(services: list[PlainService], known: Mapping[str, Path]) -> None:
     """Name each service after its folder; two of one name get that of the folder above too.
 
     Args:
@@ -48,7 +48,7 @@ def name_all(services: list[Found], known: Mapping[str, Path]) -> None:
         seen.add(service.name)
 
 
-def _names(service: Found) -> Iterator[str]:
+def _names(service: PlainService) -> Iterator[str]:
     if service.section != DEFAULT_SECTION:
         yield _valid(service.section.removeprefix(f"{DEFAULT_SECTION}:"))
     parts = list(service.path.relative_to(service.root).parts)

@@ -11,7 +11,7 @@ from pathlib import Path
 from service_migrations.adoption.code.env_file import Environment
 from service_migrations.adoption.code.hooks import Hook, registrations
 from service_migrations.adoption.code.modules import Code, files_below
-from service_migrations.adoption.found import Found
+from service_migrations.adoption.plain_service import PlainService
 
 __all__ = ["imported_hooks"]
 
@@ -29,7 +29,9 @@ _KNOWN = (
 """Libraries whose import alone does nothing for a revision."""
 
 
-def imported_hooks(found: Found, environment: Environment, code: Code, folders: tuple[Path, ...]) -> tuple[Hook, ...]:
+def imported_hooks(
+    found: PlainService, environment: Environment, code: Code, folders: tuple[Path, ...]
+) -> tuple[Hook, ...]:
     """Return what the files that an env.py imports register, and the packages that it imports and doesn't use.
 
     What models and revisions import themselves is left out: it is imported here too.

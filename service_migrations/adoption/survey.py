@@ -14,7 +14,6 @@ from service_migrations.adoption.code.revision_files import RevisionFiles, is_re
 from service_migrations.adoption.code.variables import Text
 from service_migrations.adoption.flask import flask_dsn, read_context, read_migrate
 from service_migrations.adoption.folders import Files, given_versions, import_folders, prepended, walk
-from service_migrations.adoption.found import BLOCKED, LEFT_ALONE, Found
 from service_migrations.adoption.ini import DEFAULT_SECTION, Options, read_options, unreadable
 from service_migrations.adoption.judgement import (
     compare,
@@ -26,6 +25,7 @@ from service_migrations.adoption.judgement import (
 )
 from service_migrations.adoption.models.module import Models, find_models
 from service_migrations.adoption.naming import name_all
+from service_migrations.adoption.plain_service import BLOCKED, LEFT_ALONE, PlainService
 from service_migrations.adoption.registered import imported_hooks
 from service_migrations.monorepo import Monorepo
 from service_migrations.pyproject import read_tools
@@ -43,7 +43,7 @@ _PATHS = ("search_path", "SET SCHEMA", "schema_translate_map")
 _OWN_IMPORT = re.compile(rb"^\s*(?:from|import)\s+service_migrations\b", re.MULTILINE)
 
 
-def survey(root: Path) -> tuple[Found, ...]:
+def survey(root: Path) -> tuple[PlainService, ...]:
     """Return the services of plain Alembic below a top level, in alphabetical order. Changes and imports nothing.
 
     Args:
@@ -86,7 +86,7 @@ def _places(root: Path, files: Files, code: Code) -> list[tuple[Options | None, 
     return [(options, location) for options, location in places if not _is_ours(location / "env.py", code)]
 
 
-def _is_there(service: Found) -> bool:
+def _is_there(service: PlainService) -> bool:
     """Whether a configuration has an env.py or revisions, unlike one in the data of a package, such as a template."""
     files = service.revisions
     return bool(files.down or files.problems or files.below) or (service.script_location / "env.py").is_file()
@@ -123,8 +123,8 @@ def _read(
     packages: tuple[Path, ...],
     adopted: Mapping[Path, Service],
     locations: tuple[Path, ...],
-) -> Found:
-    found = Found(
+) -> PlainService:
+    found = PlainService(
         root,
         options.path if options else location / "env.py",
         options.section if options else DEFAULT_SECTION,
@@ -189,7 +189,9 @@ def _directory(options: Options | None, location: Path, shared_folders: Counter[
     return above
 
 
-def _environment(found: Found, options: Options | None, code: Code, packages: tuple[Path, ...]) -> Environment | None:
+def _environment(
+    found: PlainService, options: Options | None, code: Code, packages: tuple[Path, ...]
+) -> Environment | None:
     path = found.script_location / "env.py"
     folders = import_folders(
         code.try_read(path), options.import_folders if options else (), found.path, found.root, packages
@@ -203,7 +205,9 @@ def _environment(found: Found, options: Options | None, code: Code, packages: tu
     return None
 
 
-def _read_history(found: Found, code: Code, folders: tuple[Path, ...], ours: Service | None, *, is_known: bool) -> None:
+def _read_history(
+    found: PlainService, code: Code, folders: tuple[Path, ...], ours: Service | None, *, is_known: bool
+) -> None:
     if not is_known:
         found.revisions = RevisionFiles(computed=[Place(found.script_location, None, "its folders aren't known")])
         return
@@ -226,7 +230,7 @@ def _read_history(found: Found, code: Code, folders: tuple[Path, ...], ours: Ser
         found.note("to do", text, found.version_locations[0])
 
 
-def _name_adopted(found: Found, adopted: Mapping[Path, Service]) -> Service | None:
+def _name_adopted(found: PlainService, adopted: Mapping[Path, Service]) -> Service | None:
     """Return the service of the table that has these revisions, and take its name."""
     ours = next((adopted[path] for path in map(Path.resolve, found.version_locations) if path in adopted), None)
     if ours:
@@ -235,7 +239,7 @@ def _name_adopted(found: Found, adopted: Mapping[Path, Service]) -> Service | No
     return ours
 
 
-def _take_versions(found: Found, options: Options | None, environment: Environment | None) -> bool:
+def _take_versions(found: PlainService, options: Options | None, environment: Environment | None) -> bool:
     """Take the folders of the revisions that env.py sets; return whether they are known."""
     folder = options.folder if options else found.path
     given = given_versions(environment.module, folder) if environment else None
@@ -250,7 +254,7 @@ def _take_versions(found: Found, options: Options | None, environment: Environme
     return True
 
 
-def _name_written(found: Found, adopted: Mapping[Path, Service]) -> Service | None:
+def _name_written(found: PlainService, adopted: Mapping[Path, Service]) -> Service | None:
     """Return the service of the table that has this directory, written by hand, and take its name and its folders."""
     ours = next((service for service in adopted.values() if service.path.resolve() == found.path.resolve()), None)
     if ours:
@@ -260,14 +264,14 @@ def _name_written(found: Found, adopted: Mapping[Path, Service]) -> Service | No
     return None
 
 
-def _note_unread(found: Found, environment: Environment, ours: Service | None) -> None:
+def _note_unread(found: PlainService, environment: Environment, ours: Service | None) -> None:
     for key, path, line in environment.unread:
         if ours is None or key not in ours.configured:
             found.note("to do", f"{key} can't be read from it; set {key} in the table.", path, line)
 
 
 def _take_schema(
-    found: Found, environment: Environment, schemas: Schemas, code: Code, folders: tuple[Path, ...]
+    found: PlainService, environment: Environment, schemas: Schemas, code: Code, folders: tuple[Path, ...]
 ) -> None:
     """Name the schema where plain Alembic has put the version table, if the models have one of their own.
 
@@ -288,7 +292,7 @@ def _take_schema(
         found.version_table_schema = _PUBLIC
 
 
-def _take_table(found: Found, ours: Service | None) -> None:
+def _take_table(found: PlainService, ours: Service | None) -> None:
     """Take what the table says of an adopted service: a person may have written what can't be read of its env.py."""
     if ours is None:
         return
@@ -301,7 +305,7 @@ def _take_table(found: Found, ours: Service | None) -> None:
 
 
 def _read_dsn(
-    found: Found,
+    found: PlainService,
     environment: Environment,
     options: Options | None,
     reader: Reader,

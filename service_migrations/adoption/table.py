@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from service_migrations.adoption.found import Found
+from service_migrations.adoption.plain_service import PlainService
 from service_migrations.configuration import TABLE, Configuration, is_service_name, read_configuration
 from service_migrations.errors import ConfigurationError
 from service_migrations.monorepo import Monorepo, Service
@@ -25,7 +25,7 @@ _PATHS = ("source", "versions", "env_file")
 _COMMENT = "# Written by `inv db.adopt --write`: where everything is that plain Alembic had already."
 
 
-def table_text(root: Path, services: Sequence[Found], existing: Configuration | None) -> str:
+def table_text(root: Path, services: Sequence[PlainService], existing: Configuration | None) -> str:
     """Return the text to append to pyproject.toml.
 
     Args:
@@ -53,7 +53,7 @@ def table_text(root: Path, services: Sequence[Found], existing: Configuration | 
     return text
 
 
-def _wanted(service: Found) -> dict[str, Any]:
+def _wanted(service: PlainService) -> dict[str, Any]:
     """Return the value of each key for a service."""
     models = service.models
     return {
@@ -75,7 +75,7 @@ def _common_of(configuration: Configuration) -> dict[str, Any]:
     return common | {"versions": list(common["versions"])}
 
 
-def _common(services: Sequence[Found]) -> dict[str, Any]:
+def _common(services: Sequence[PlainService]) -> dict[str, Any]:
     """Return the values and templates that all services share, or most where the others can have their own."""
     common: dict[str, Any] = {}
     for key in _KEYS:
@@ -97,7 +97,7 @@ def _common(services: Sequence[Found]) -> dict[str, Any]:
     return common
 
 
-def _templates(key: str, service: Found) -> list[Any]:
+def _templates(key: str, service: PlainService) -> list[Any]:
     """Return what may stand for a service's value: the value itself, or a template with its name or path."""
     value = _wanted(service)[key]
     if not isinstance(value, str | list):
@@ -115,7 +115,7 @@ def _templates(key: str, service: Found) -> list[Any]:
     return results
 
 
-def _template(value: str, service: Found, key: str, with_path: bool, with_name: bool) -> str:
+def _template(value: str, service: PlainService, key: str, with_path: bool, with_name: bool) -> str:
     path = service.relative(service.path)
     if with_path and key in _PATHS and path != "." and (value == path or value.startswith(f"{path}/")):
         value = "{path}" + value[len(path) :]
@@ -124,7 +124,7 @@ def _template(value: str, service: Found, key: str, with_path: bool, with_name: 
     return value
 
 
-def _expanded(template: Any, service: Found) -> Any:
+def _expanded(template: Any, service: PlainService) -> Any:
     if isinstance(template, list):
         return [_expanded(item, service) for item in template]
     if not isinstance(template, str):
@@ -132,9 +132,9 @@ def _expanded(template: Any, service: Found) -> Any:
     return template.replace("{path}", service.relative(service.path)).replace("{name}", service.name)
 
 
-def _folders(root: Path, services: Sequence[Found]) -> tuple[list[str], set[str]]:
+def _folders(root: Path, services: Sequence[PlainService]) -> tuple[list[str], set[str]]:
     """Return the globs of ``services``, and the services whose path has to be said since no glob has their name."""
-    by_parent: dict[Path, list[Found]] = {}
+    by_parent: dict[Path, list[PlainService]] = {}
     with_path = set()
     for service in services:
         if service.path == root or service.path.name != service.name or not is_service_name(service.path.name):
@@ -159,7 +159,7 @@ def _folders(root: Path, services: Sequence[Found]) -> tuple[list[str], set[str]
 
 
 def _own_tables(
-    services: Sequence[Found],
+    services: Sequence[PlainService],
     common: Mapping[str, Any],
     paths: set[str] | None = None,
     *,
@@ -198,7 +198,7 @@ def _toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _verify(root: Path, services: Sequence[Found], text: str) -> None:
+def _verify(root: Path, services: Sequence[PlainService], text: str) -> None:
     """Read the text as the library will, and compare it with what was found.
 
     Raises:

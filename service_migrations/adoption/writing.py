@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import shorten
 
-from service_migrations.adoption.found import Found
+from service_migrations.adoption.plain_service import PlainService
 from service_migrations.adoption.table import table_text
 from service_migrations.authoring.init import Written, append, write_missing
 from service_migrations.configuration import TABLE, read_configuration
@@ -27,7 +27,7 @@ _WIDTH = 110
 """Characters of a line on a hook; its file has the rest."""
 
 
-def write(root: Path, services: Sequence[Found]) -> tuple[Written, ...]:
+def write(root: Path, services: Sequence[PlainService]) -> tuple[Written, ...]:
     """Write what is missing for services that were found, and leave those alone that are blocked or adopted.
 
     Args:
@@ -44,7 +44,7 @@ def write(root: Path, services: Sequence[Found]) -> tuple[Written, ...]:
     return tuple(_write(root, services))
 
 
-def _write(root: Path, services: Sequence[Found]) -> Iterator[Written]:
+def _write(root: Path, services: Sequence[PlainService]) -> Iterator[Written]:
     new = [service for service in services if service.state == "new"]
     if not new and not any(service.adopted for service in services):
         return
@@ -68,7 +68,7 @@ def _write(root: Path, services: Sequence[Found]) -> Iterator[Written]:
     yield from _heads(root, services)
 
 
-def _environment(root: Path, services: Sequence[Found]) -> str:
+def _environment(root: Path, services: Sequence[PlainService]) -> str:
     """Return the folder of the shared env.py, which no service's own is in."""
     theirs = {service.script_location for service in services}
     location = script_location(root)
@@ -84,7 +84,7 @@ def _environment(root: Path, services: Sequence[Found]) -> str:
     return _OTHER_ENVIRONMENT
 
 
-def _heads(root: Path, services: Sequence[Found]) -> Iterator[Written]:
+def _heads(root: Path, services: Sequence[PlainService]) -> Iterator[Written]:
     adopted = {service.name: service for service in services if service.state in ("new", "adopted")}
     for service in Monorepo.at(root).services():
         found = adopted.get(service.name)

@@ -11,7 +11,7 @@ from service_migrations.tasks.support.each import each_at_once, fail, report
 from service_migrations.tasks.support.task import SERVICE, SERVICES, exactly_one, selected, task
 
 if TYPE_CHECKING:
-    from service_migrations.adoption.found import Found
+    from service_migrations.adoption.plain_service import PlainService
     from service_migrations.adoption.verify import Verified
     from service_migrations.history.baseline import Baseline
     from service_migrations.service import Service
@@ -42,7 +42,7 @@ def adopt(_: Context, service: list[str], verify: bool = False, write: bool = Fa
 
 
 def _survey(*, write: bool, json: bool) -> None:
-    from service_migrations.adoption.found import BLOCKED
+    from service_migrations.adoption.plain_service import BLOCKED
     from service_migrations.adoption.survey import survey
     from service_migrations.configuration import TABLE
     from service_migrations.pyproject import read_tools
@@ -72,7 +72,7 @@ def _survey(*, write: bool, json: bool) -> None:
         raise DifferenceError(text, hint="The lines with `blocked` say why.")
 
 
-def _print(found: "Found") -> None:
+def _print(found: "PlainService") -> None:
     console.result(f"{found.name}: {found.state}: {found.summary()}")
     for note in found.notes:
         console.result(f"{found.name}: {note}")

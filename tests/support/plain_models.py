@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from service_migrations.adoption.found import Found
+from service_migrations.adoption.plain_service import PlainService
 from service_migrations.adoption.table import table_text
 from tests.support.plain_alembic import write
 
@@ -48,7 +48,7 @@ print(len(metadata.tables), *map(str, faults_of(metadata).values()))
 """
 
 
-def assembled(root: Path, found: Found) -> tuple[str, str]:
+def assembled(root: Path, found: PlainService) -> tuple[str, str]:
     """Return the number of tables that the library finds with the proposed line, and what it has to say of them."""
     models = found.models
     assert models

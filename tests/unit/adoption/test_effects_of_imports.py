@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service_migrations.adoption.found import BLOCKED, Found
+from service_migrations.adoption.plain_service import BLOCKED, PlainService
 from service_migrations.adoption.survey import survey
 from tests.support.plain_alembic import env, revision, service, write
 
@@ -31,12 +31,12 @@ WORKS = {
 }
 
 
-def only(root: Path) -> Found:
+def only(root: Path) -> PlainService:
     (found,) = survey(root)
     return found
 
 
-def hooks(found: Found) -> list[str]:
+def hooks(found: PlainService) -> list[str]:
     return [str(note) for note in found.notes if note.kind == "hook"]
 
 

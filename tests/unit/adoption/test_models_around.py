@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service_migrations.adoption.found import Found
+from service_migrations.adoption.plain_service import PlainService
 from service_migrations.adoption.survey import survey
 from tests.support.plain_alembic import env, revision, service, write
 from tests.support.plain_models import BASE, NUMBER, assembled, classes
@@ -20,7 +20,7 @@ class Catalogue:
 """
 
 
-def only(root: Path) -> Found:
+def only(root: Path) -> PlainService:
     (found,) = survey(root)
     return found
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service_migrations.adoption.found import Found
+from service_migrations.adoption.plain_service import PlainService
 from service_migrations.adoption.survey import survey
 from tests.support.plain_alembic import env, revision, write
 from tests.support.plain_models import AUTOMATIC, BASE, assembled, classes, unnamed
@@ -23,7 +23,7 @@ def package(
     write(root, {"shop/__init__.py": "", "shop/db/__init__.py": "", "shop/db/base.py": BASE, **given})
 
 
-def only(root: Path) -> Found:
+def only(root: Path) -> PlainService:
     (found,) = survey(root)
     return found
 

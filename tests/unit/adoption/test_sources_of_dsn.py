@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service_migrations.adoption.found import Found
+from service_migrations.adoption.plain_service import PlainService
 from service_migrations.adoption.survey import survey
 from tests.support.plain_alembic import INI, env, revision, service, write
 
@@ -16,12 +16,12 @@ FLASK = (
 READS = "import os\nSQLALCHEMY_DATABASE_URI = os.environ['{}']\n"
 
 
-def only(root: Path) -> Found:
+def only(root: Path) -> PlainService:
     (found,) = survey(root)
     return found
 
 
-def to_do(found: Found) -> list[str]:
+def to_do(found: PlainService) -> list[str]:
     return [note.text for note in found.notes if note.kind == "to do"]
 
 

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from service_migrations.adoption.found import Found
+from service_migrations.adoption.plain_service import PlainService
 from service_migrations.adoption.survey import survey
 from tests.support.plain_alembic import INI, MODELS, env, revision, service, write
 
 
-def only(root: Path) -> Found:
+def only(root: Path) -> PlainService:
     services = survey(root)
     assert len(services) == 1, services
     return services[0]
 
 
-def notes(found: Found, kind: str | None = None) -> list[str]:
+def notes(found: PlainService, kind: str | None = None) -> list[str]:
     return [str(note) for note in found.notes if kind in (None, note.kind)]
 
 

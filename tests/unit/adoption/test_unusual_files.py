@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service_migrations.adoption.found import Found
+from service_migrations.adoption.plain_service import PlainService
 from service_migrations.adoption.survey import survey
 from tests.support.plain_alembic import INI, env, service, write
 
@@ -17,13 +17,13 @@ def run(metadata, **options):
 """
 
 
-def only(root: Path) -> Found:
+def only(root: Path) -> PlainService:
     services = survey(root)
     assert len(services) == 1, services
     return services[0]
 
 
-def notes(found: Found, kind: str) -> list[str]:
+def notes(found: PlainService, kind: str) -> list[str]:
     return [note.text for note in found.notes if note.kind == kind]
 
 

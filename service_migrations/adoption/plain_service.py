@@ -1,4 +1,4 @@
-"""A service of plain Alembic as it was found, with what has to be said of it."""
+"""A service of plain Alembic: what was read of it, and the notes on it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from service_migrations.adoption.code.modules import Place
 from service_migrations.adoption.code.revision_files import RevisionFiles
 from service_migrations.adoption.models.module import Models
 
-__all__ = ["BLOCKED", "LEFT_ALONE", "Found", "Note"]
+__all__ = ["BLOCKED", "LEFT_ALONE", "Note", "PlainService"]
 
 LEFT_ALONE = "left alone"
 BLOCKED = "blocked"
@@ -34,7 +34,7 @@ class Note:
 
 
 @dataclass(slots=True)
-class Found:
+class PlainService:
     """A service of plain Alembic.
 
     Attributes:
