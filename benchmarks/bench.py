@@ -30,7 +30,8 @@ def main() -> None:
     asked = _arguments()
     tools = Tools(asked.dbmate, asked.psql, asked.alchemy)
     there = {"dbmate": tools.dbmate, "psql": tools.psql, "advanced_alchemy": tools.alchemy}
-    chosen = [one for one in CONTESTANTS if there.get(one.key, "yes") and one.key in asked.contestants.split(",")]
+    keys = [key for key in asked.contestants.split(",") if there.get(key, "yes")]
+    chosen = [contestant for contestant in CONTESTANTS if contestant.key in keys]
     seconds: Seconds = defaultdict(list)
     with throwaway(asked.postgres) as server, tempfile.TemporaryDirectory(prefix="bench-") as folder:
         for services, revisions in asked.sizes:
@@ -41,10 +42,10 @@ def main() -> None:
         startup = measure_startup(fleet, asked.rounds)
     _print(seconds, asked.sizes, chosen)
     print("\nStart-up, in seconds (median), and the ratio to the first of each pair")
-    for name, found in startup.items():
-        print(f"  {name:<44}{found:8.3f}")
+    for name, measured in startup.items():
+        print(f"  {name:<44}{measured:8.3f}")
     if asked.json:
-        rows = [[*key, statistics.median(found)] for key, found in seconds.items()]
+        rows = [[*key, statistics.median(measured)] for key, measured in seconds.items()]
         asked.json.write_text(json.dumps({"seconds": rows, "startup": startup}, indent=1), encoding="utf-8")
     if asked.picture:
         asked.picture.write_text(picture(_panels(seconds)), encoding="utf-8")
@@ -53,15 +54,16 @@ def main() -> None:
 def _measure(fleet: Fleet, chosen: list[Contestant], tools: Tools, asked: argparse.Namespace, seconds: Seconds) -> None:
     count = len(fleet.names)
     for number in range(asked.rounds):
-        for one in chosen:
-            if one.slow and (number or count > asked.most_slow):
+        for contestant in chosen:
+            if contestant.slow and (number or count > asked.most_slow):
                 continue
-            fleet.databases(one.key)
-            fleet.empty(one.key)
-            for state in (EMPTY, NOTHING) if one.remembers else (EMPTY,):
-                took = run(one, fleet, tools)
-                seconds[state, count, fleet.revisions, one.name].append(took)
-                print(f"{count}x{fleet.revisions} {one.name}, {state}: {took:.2f} s", file=sys.stderr, flush=True)
+            fleet.databases(contestant.key)
+            fleet.empty(contestant.key)
+            for state in (EMPTY, NOTHING) if contestant.remembers else (EMPTY,):
+                took = run(contestant, fleet, tools)
+                seconds[state, count, fleet.revisions, contestant.name].append(took)
+                line = f"{count}x{fleet.revisions} {contestant.name}, {state}: {took:.2f} s"
+                print(line, file=sys.stderr, flush=True)
 
 
 def _print(seconds: Seconds, sizes: list[tuple[int, int]], chosen: list[Contestant]) -> None:
@@ -72,12 +74,12 @@ def _print(seconds: Seconds, sizes: list[tuple[int, int]], chosen: list[Contesta
             f"  {'services x revisions':<28}"
             + "".join(f"{f'{services}x{revisions}':>18}" for services, revisions in sizes)
         )
-        for one in chosen:
+        for contestant in chosen:
             cells = []
             for services, revisions in sizes:
-                ours, theirs = (median(state, services, revisions, name) for name in ("ours", one.name))
+                ours, theirs = (median(state, services, revisions, name) for name in ("ours", contestant.name))
                 cells.append(f"{theirs:.2f} ({theirs / ours:.1f}x)" if theirs and ours else "-")
-            print(f"  {one.name:<28}" + "".join(f"{cell:>18}" for cell in cells))
+            print(f"  {contestant.name:<28}" + "".join(f"{cell:>18}" for cell in cells))
 
 
 def _panels(seconds: Seconds) -> dict[str, dict[str, list[tuple[int, float]]]]:
@@ -87,23 +89,23 @@ def _panels(seconds: Seconds) -> dict[str, dict[str, list[tuple[int, float]]]]:
         by_revisions[revisions].add(services)
     revisions = max(by_revisions, key=lambda number: (len(by_revisions[number]), number))
     panels: dict[str, dict[str, list[tuple[int, float]]]] = {}
-    for (state, services, each, name), found in sorted(seconds.items(), key=lambda item: item[0][1]):
+    for (state, services, each, name), measured in sorted(seconds.items(), key=lambda item: item[0][1]):
         if each == revisions:
             title = f"{state}, {revisions} revision{'s' * (revisions > 1)} in each service"
-            panels.setdefault(title, {}).setdefault(name, []).append((services, statistics.median(found)))
+            panels.setdefault(title, {}).setdefault(name, []).append((services, statistics.median(measured)))
     return panels
 
 
 def _arguments() -> argparse.Namespace:
     def size(text: str) -> list[tuple[int, int]]:
-        pairs = [one.split("x") for one in (ALL_SIZES if text == "all" else text).split(",")]
+        pairs = [pair.split("x") for pair in (ALL_SIZES if text == "all" else text).split(",")]
         return [(int(services), int(revisions)) for services, revisions in pairs]
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=size, default=size(SIZES), help=f"services x revisions ({SIZES}), or all")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is run; the slow ones once")
     parser.add_argument("--most-slow", type=int, default=20, help="the most services for the slow contestants")
-    parser.add_argument("--contestants", default=",".join(one.key for one in CONTESTANTS))
+    parser.add_argument("--contestants", default=",".join(contestant.key for contestant in CONTESTANTS))
     parser.add_argument("--postgres", default=VERSIONS[-1], choices=VERSIONS)
     parser.add_argument("--json", type=Path, help="write the medians there")
     parser.add_argument("--picture", type=Path, help="draw the growth there, as SVG")

@@ -254,25 +254,25 @@ class Wide:
         lines = [f"from {package}.base import Base"]
         for part, numbers in enumerate(self._parts()):
             text = _HEAD.format(package=package) + "".join(
-                _MODEL.format(number=one, parent=(one + 1) // 2) for one in numbers
+                _MODEL.format(number=number, parent=(number + 1) // 2) for number in numbers
             )
             (folder / f"part_{part}.py").write_text(text, encoding="utf-8")
-            lines.append(f"from {package}.part_{part} import {', '.join(f'Table{one}' for one in numbers)}")
-        lines.append(f"__all__ = {['Base', *(f'Table{one}' for one in range(1, self.tables + 1))]!r}")
+            lines.append(f"from {package}.part_{part} import {', '.join(f'Table{number}' for number in numbers)}")
+        lines.append(f"__all__ = {['Base', *(f'Table{number}' for number in range(1, self.tables + 1))]!r}")
         (folder / "__init__.py").write_text("\n".join(lines), encoding="utf-8")
 
     def _revisions(self, folder: Path, name: str) -> None:
         folder.mkdir(parents=True)
         for part, numbers in enumerate(self._parts()):
             sql = [] if part else ["CREATE TYPE state AS ENUM ('new', 'paid', 'sent')"]
-            for one in numbers:
-                sql += [text.strip().format(number=one, parent=(one + 1) // 2) for text in (_TABLE, *_INDEXES)]
+            for number in numbers:
+                sql += [text.strip().format(number=number, parent=(number + 1) // 2) for text in (_TABLE, *_INDEXES)]
             down = f"{name}_{part - 1}" if part else None
             text = _REVISION.format(revision=f"{name}_{part}", down=down, statements=sql)
             (folder / f"{name}_{part}.py").write_text(text, encoding="utf-8")
 
     def _parts(self) -> list[range]:
-        return [range(one, min(one + _EACH, self.tables + 1)) for one in range(1, self.tables + 1, _EACH)]
+        return [range(first, min(first + _EACH, self.tables + 1)) for first in range(1, self.tables + 1, _EACH)]
 
 
 def run(words: list[str], folder: Path) -> float:
@@ -291,8 +291,8 @@ def _pg_dump() -> int:
     """Return the major version of the pg_dump of this machine; 0 where there is none."""
     if not shutil.which("pg_dump"):
         return 0
-    said = subprocess.run(["pg_dump", "--version"], capture_output=True, text=True, check=True).stdout
-    (version,) = re.findall(r" (\d+)", said)[:1]
+    printed = subprocess.run(["pg_dump", "--version"], capture_output=True, text=True, check=True).stdout
+    (version,) = re.findall(r" (\d+)", printed)[:1]
     return int(version)
 
 
@@ -327,15 +327,15 @@ def main() -> None:
             shutil.rmtree(wide.root)
 
 
-def _measure(title: str, rounds: int, ways: dict[str, Callable[[], float]]) -> None:
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+def _measure(title: str, rounds: int, measures: dict[str, Callable[[], float]]) -> None:
+    seconds: dict[str, list[float]] = {name: [] for name in measures}
     for _ in range(rounds):
-        for name, way in ways.items():
-            seconds[name].append(way())
-    medians = {name: statistics.median(found) for name, found in seconds.items()}
+        for name, measure in measures.items():
+            seconds[name].append(measure())
+    medians = {name: statistics.median(took) for name, took in seconds.items()}
     first = next(iter(medians.values()))
-    for name, found in medians.items():
-        print(f"  {title:<20}{name:<24}{found:8.2f} ({found / first:.2f}x)", flush=True)
+    for name, took in medians.items():
+        print(f"  {title:<20}{name:<24}{took:8.2f} ({took / first:.2f}x)", flush=True)
 
 
 if __name__ == "__main__":

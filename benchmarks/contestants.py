@@ -44,8 +44,8 @@ class Contestant:
 
 
 def _ours(fleet: Fleet, _: Tools) -> list[Call]:
-    one = ["--service", fleet.names[0]] if len(fleet.names) == 1 else []
-    return [([sys.executable, "-m", "invoke", "db.upgrade", *one], fleet.root / "ours")]
+    selection = ["--service", fleet.names[0]] if len(fleet.names) == 1 else []
+    return [([sys.executable, "-m", "invoke", "db.upgrade", *selection], fleet.root / "ours")]
 
 
 def _alembic(fleet: Fleet, _: Tools) -> list[Call]:

@@ -49,15 +49,15 @@ def downgrade() -> None:
 
 
 def _commands(name: str, newest: str) -> dict[str, list[str]]:
-    one = ["--service", name]
+    selection = ["--service", name]
     return {
-        _STATUS: [_STATUS, *one],
-        "db.heads": ["db.heads", *one],
-        "db.history": ["db.history", *one],
-        "db.log": ["db.log", *one],
-        "db.show": ["db.show", *one, "--revision", newest],
-        "db.plan": ["db.plan", *one],
-        "db.revision --empty": ["db.revision", *one, "--empty", "-m", "Something."],
+        _STATUS: [_STATUS, *selection],
+        "db.heads": ["db.heads", *selection],
+        "db.history": ["db.history", *selection],
+        "db.log": ["db.log", *selection],
+        "db.show": ["db.show", *selection, "--revision", newest],
+        "db.plan": ["db.plan", *selection],
+        "db.revision --empty": ["db.revision", *selection, "--empty", "-m", "Something."],
     }
 
 
@@ -111,11 +111,11 @@ def _run(root: Path, words: list[str]) -> tuple[float, float]:
     """Run a command, and return the seconds that it computed, and its peak of memory in MiB."""
     command = [sys.executable, "-m", "invoke", *words]
     with subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as running:
-        said = running.stderr.read() if running.stderr else b""
+        printed = running.stderr.read() if running.stderr else b""
         _, status, used = os.wait4(running.pid, 0)
         running.returncode = os.waitstatus_to_exitcode(status)
     if running.returncode:
-        raise RuntimeError(f"{' '.join(words)} ended with {running.returncode}: {said.decode()[-2000:]}")
+        raise RuntimeError(f"{' '.join(words)} ended with {running.returncode}: {printed.decode()[-2000:]}")
     return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 

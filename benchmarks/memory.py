@@ -26,36 +26,36 @@ def peaks(words: list[str], folder: Path) -> tuple[float, float, float]:
     What processes share is counted in equal parts (PSS), but for the workers, of which it is what they don't share.
     """
     most = [0.0, 0.0, 0.0]
-    said = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed below; a pipe would fill up
-    with said, subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=said) as running:
+    log = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed below; a pipe would fill up
+    with log, subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=log) as running:
         while running.poll() is None:
             own = _memory(running.pid)
             workers = [_memory(pid) for pid in _children(running.pid)]
             most[0] = max(most[0], own["Rss"])
-            most[1] = max([most[1], *(one["Private_Dirty"] + one["Private_Clean"] for one in workers)])
-            most[2] = max(most[2], own["Pss"] + sum(one["Pss"] for one in workers))
+            most[1] = max([most[1], *(worker["Private_Dirty"] + worker["Private_Clean"] for worker in workers)])
+            most[2] = max(most[2], own["Pss"] + sum(worker["Pss"] for worker in workers))
             time.sleep(_LOOK)
-        said.seek(0)
+        log.seek(0)
         if running.returncode:
-            raise RuntimeError(f"{' '.join(words[2:])} ended with {running.returncode}: {said.read()[-2000:]}")
+            raise RuntimeError(f"{' '.join(words[2:])} ended with {running.returncode}: {log.read()[-2000:]}")
     return most[0], most[1], most[2]
 
 
 def _children(pid: int) -> list[int]:
     with suppress(OSError):
-        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
     return []
 
 
 def _memory(pid: int) -> dict[str, float]:
     """Return a process's memory in MiB, by the names that Linux gives to its kinds; zeros where it has ended."""
-    found = dict.fromkeys(("Rss", "Pss", "Private_Dirty", "Private_Clean"), 0.0)
+    kinds = dict.fromkeys(("Rss", "Pss", "Private_Dirty", "Private_Clean"), 0.0)
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()[1:]:
             name, value = line.split(":")
-            if name in found:
-                found[name] = int(value.split()[0]) / 1024
-    return found
+            if name in kinds:
+                kinds[name] = int(value.split()[0]) / 1024
+    return kinds
 
 
 def main() -> None:
@@ -75,10 +75,10 @@ def main() -> None:
             fleet.databases("ours")
             fleet.empty("ours")
             for state in ("from empty", "nothing to do"):
-                found = peaks([sys.executable, "-m", "invoke", "db.upgrade"], fleet.root / "ours")
-                least = first.setdefault(state, found)
+                peak = peaks([sys.executable, "-m", "invoke", "db.upgrade"], fleet.root / "ours")
+                least = first.setdefault(state, peak)
                 cells = [
-                    f"{one:.1f} ({one / other:.2f}x)" if other else "-" for one, other in zip(found, least, strict=True)
+                    f"{now:.1f} ({now / other:.2f}x)" if other else "-" for now, other in zip(peak, least, strict=True)
                 ]
                 name = f"{count} services, {state}"
                 print(f"  {name:<32}{cells[0]:>18}{cells[1]:>22}{cells[2]:>18}", flush=True)

@@ -34,9 +34,9 @@ def inv(folder: Path, *words: str, accepted: tuple[int, ...] = (0,)) -> None:
 def dsn(folder: Path, service: str) -> str:
     """Return the DSN in a service's .env."""
     text = (folder / "services" / service / ".env").read_text(encoding="utf-8")
-    found = re.search(r"^DATABASE_DSN=(\S+)$", text, re.MULTILINE)
-    assert found, text
-    return found[1].replace("postgresql+asyncpg", "postgresql")
+    match = re.search(r"^DATABASE_DSN=(\S+)$", text, re.MULTILINE)
+    assert match, text
+    return match[1].replace("postgresql+asyncpg", "postgresql")
 
 
 async def spread(folder: Path) -> None:
@@ -44,10 +44,10 @@ async def spread(folder: Path) -> None:
     for number, service in enumerate(SERVICES):
         connection = await asyncpg.connect(dsn(folder, service))
         for path in (folder / "migrations" / "versions" / service).glob("*.py"):
-            if found := FILE.match(path.name):
-                moment = datetime.strptime(found[1], "%Y%m%d_%H%M").replace(tzinfo=UTC) + timedelta(days=1 + number)
+            if match := FILE.match(path.name):
+                moment = datetime.strptime(match[1], "%Y%m%d_%H%M").replace(tzinfo=UTC) + timedelta(days=1 + number)
                 query = f"UPDATE migration_log_{service} SET started = $1 WHERE revision = $2"
-                await connection.execute(query, moment, found[2])
+                await connection.execute(query, moment, match[2])
         if service == "identity":
             await connection.execute("ALTER TABLE users ADD COLUMN nickname text")
         await connection.close()

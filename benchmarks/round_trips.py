@@ -42,8 +42,8 @@ class _Delay:
             while True:
                 client, _ = self._listener.accept()
                 server = socket.create_connection(self._target)
-                for one in (client, server):
-                    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                for end in (client, server):
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 threading.Thread(target=self._pass, args=(client, server, self._seconds), daemon=True).start()
                 threading.Thread(target=self._pass, args=(server, client, 0.0), daemon=True).start()
 
@@ -54,9 +54,9 @@ class _Delay:
                     self.messages += 1
                     time.sleep(seconds)
                 sink.sendall(data)
-        for one in (source, sink):
+        for end in (source, sink):
             with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                end.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager

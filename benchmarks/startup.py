@@ -30,10 +30,10 @@ def measure_startup(fleet: Fleet, rounds: int) -> dict[str, float]:
         "alembic current": ([sys.executable, "-m", "alembic", "current"], alembic),
         "inv db.current, ours": ([*invoke, "db.current", "--service", fleet.names[0]], ours),
     }
-    found: dict[str, list[float]] = {name: [] for name in commands}
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(max(rounds, 3) + 1):
         for name, (words, folder) in commands.items():
             started = time.perf_counter()
             subprocess.run(words, cwd=folder, capture_output=True, check=True)
-            found[name].append(time.perf_counter() - started)
-    return {name: statistics.median(times[1:]) for name, times in found.items()}
+            seconds[name].append(time.perf_counter() - started)
+    return {name: statistics.median(times[1:]) for name, times in seconds.items()}

@@ -45,9 +45,9 @@ def stops(error: BaseException) -> bool:
     return is_ours(error.__class__) or _is_cancelled()
 
 
-def is_ours(thing: object) -> bool:
+def is_ours(value: object) -> bool:
     """Whether a class, a function or an object of a class belongs to this library."""
-    return str(getattr(thing, "__module__", "")).partition(".")[0] == __name__.partition(".")[0]
+    return str(getattr(value, "__module__", "")).partition(".")[0] == __name__.partition(".")[0]
 
 
 @contextmanager

@@ -23,14 +23,14 @@ _OF_THE_TEMPLATE = ("compare_type", "version_table_pk", "user_module_prefix", "p
 """Options that its env.py passes on, which are no hooks: a comparison here is the server's own."""
 
 
-def read_alchemy(found: PlainService, environment: Environment, reader: Reader, code: Code) -> None:
+def read_alchemy(service: PlainService, environment: Environment, reader: Reader, code: Code) -> None:
     """Read the version table of the configuration whose ``script_location`` is the folder of this env.py."""
     if not _is_of_alchemy(environment):
         return
     environment.hooks[:] = [hook for hook in environment.hooks if not _is_default(environment, hook.name)]
-    found.version_table = _VERSION_TABLE
+    service.version_table = _VERSION_TABLE
     environment.unread[:] = [item for item in environment.unread if not item[0].startswith("version_table")]
-    config = _config(found, reader, code)
+    config = _config(service, reader, code)
     if config is None:
         return
     module, call = config
@@ -42,24 +42,24 @@ def read_alchemy(found: PlainService, environment: Environment, reader: Reader, 
         if text is None:
             environment.unread.append((key, module.path, value.lineno))
         else:
-            setattr(found, key, text)
+            setattr(service, key, text)
 
 
-def alchemy_dsn(found: PlainService, environment: Environment, reader: Reader, code: Code) -> tuple[Text, str] | None:
+def alchemy_dsn(service: PlainService, environment: Environment, reader: Reader, code: Code) -> tuple[Text, str] | None:
     """Return the DSN of the ``SQLAlchemyAsyncConfig`` that has this configuration of Alembic, and its place."""
     if not _is_of_alchemy(environment):
         return None
-    own = _config(found, reader, code)
+    own = _config(service, reader, code)
     calls = [
         (module, call, url)
-        for module, call in _calls(found, code, _SQLALCHEMY)
+        for module, call in _calls(service, code, _SQLALCHEMY)
         if (url := keyword(call, "connection_string")) is not None
     ]
     for module, call, url in calls:
         if len(calls) > 1 and own is not None and not _has(module, call, own[1]):
             continue
         if (text := reader.text(url, module, function_around(module, url))) is not None:
-            return text, f"{found.relative(module.path)}:{url.lineno}"
+            return text, f"{service.relative(module.path)}:{url.lineno}"
     return None
 
 
@@ -87,10 +87,10 @@ def _is_default(environment: Environment, name: str) -> bool:
     return is_empty and not uses
 
 
-def _config(found: PlainService, reader: Reader, code: Code) -> tuple[Module, ast.Call] | None:
+def _config(service: PlainService, reader: Reader, code: Code) -> tuple[Module, ast.Call] | None:
     """Return the configuration of Alembic for the folder of this env.py; an only one needs no folder."""
-    calls = list(_calls(found, code, _ALEMBIC))
-    folder = found.script_location.as_posix()
+    calls = list(_calls(service, code, _ALEMBIC))
+    folder = service.script_location.as_posix()
     for module, call in calls:
         value = keyword(call, "script_location")
         location = (
@@ -101,9 +101,9 @@ def _config(found: PlainService, reader: Reader, code: Code) -> tuple[Module, as
     return calls[0] if len(calls) == 1 else None
 
 
-def _calls(found: PlainService, code: Code, names: tuple[str, ...]) -> Iterator[tuple[Module, ast.Call]]:
+def _calls(service: PlainService, code: Code, names: tuple[str, ...]) -> Iterator[tuple[Module, ast.Call]]:
     """Yield the calls of these classes in the service's files, or in those of the nearest folder above with any."""
-    folders = [folder for folder in (found.path, *found.path.parents) if folder.is_relative_to(found.root)]
+    folders = [folder for folder in (service.path, *service.path.parents) if folder.is_relative_to(service.root)]
     for folder in folders:
         calls = [
             (module, node)

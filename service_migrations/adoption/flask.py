@@ -25,13 +25,13 @@ _OF_APPLICATION = ("session", "query")
 """What Flask-SQLAlchemy sends over a connection of the application, such as ``db.session`` and ``Order.query``."""
 
 
-def read_migrate(found: PlainService, environment: Environment, reader: Reader, code: Code) -> None:
+def read_migrate(service: PlainService, environment: Environment, reader: Reader, code: Code) -> None:
     """Read the options of ``configure()`` that ``Migrate(app, db, …)`` and ``migrate.init_app(…)`` are given."""
     if "current_app" not in environment.module.imports:
         return
     if _leaves_empty_revisions_out(environment.module):
         environment.hooks[:] = [hook for hook in environment.hooks if hook.name != _WRITER]
-    modules = [module for path in _application(found) if (module := code.try_read(path))]
+    modules = [module for path in _application(service) if (module := code.try_read(path))]
     calls = list(_migrate_calls(modules))
     if calls and all(item.arg for _, call in calls for item in call.keywords):
         environment.hooks[:] = [hook for hook in environment.hooks if hook.name != "options"]
@@ -42,17 +42,17 @@ def read_migrate(found: PlainService, environment: Environment, reader: Reader, 
                 if name is None:
                     environment.unread.append((item.arg, module.path, item.value.lineno))
                 else:
-                    setattr(found, item.arg, name)
+                    setattr(service, item.arg, name)
             elif item.arg and item.arg not in _ARGUMENTS and needs_hook(item.arg, item.value):
                 text = f"{item.arg}={ast.unparse(item.value)}"
                 environment.hooks.append(Hook(item.arg, module.path, item.value.lineno, text))
 
 
-def read_context(found: PlainService, environment: Environment, code: Code) -> None:
+def read_context(service: PlainService, environment: Environment, code: Code) -> None:
     """Read what revisions need of the application: its context, and a connection of its own."""
     if not _is_of_flask(environment.module):
         return
-    modules = [module for path in found.revisions.paths.values() if (module := code.try_read(path))]
+    modules = [module for path in service.revisions.paths.values() if (module := code.try_read(path))]
     for module in modules:
         if place := _first_use(module, _is_of_context):
             text = f"it needs the context of the application, which `flask db upgrade` opens: {place.text}"
@@ -61,19 +61,19 @@ def read_context(found: PlainService, environment: Environment, code: Code) -> N
     for module in modules:
         if place := _first_use(module, _is_of_application):
             text = f"{place.text} has a connection of the application's, which a replay refuses"
-            found.note("to do", f"{text}; use Session(bind=op.get_bind()).", module.path, place.line)
+            service.note("to do", f"{text}; use Session(bind=op.get_bind()).", module.path, place.line)
 
 
-def _application(found: PlainService) -> list[Path]:
+def _application(service: PlainService) -> list[Path]:
     """Return the files of the application, nearest first, which may be above the directory of the service.
 
     Its tests have a configuration of their own.
     """
-    packages = takewhile(lambda folder: (folder / "__init__.py").is_file(), (found.path, *found.path.parents))
-    files = [path for folder in dict.fromkeys((found.path, *packages)) for path in python_files(folder)]
+    packages = takewhile(lambda folder: (folder / "__init__.py").is_file(), (service.path, *service.path.parents))
+    files = [path for folder in dict.fromkeys((service.path, *packages)) for path in python_files(folder)]
     tests = ("tests", "test")
     return [
-        path for path in dict.fromkeys(files) if not any(part in tests for part in path.relative_to(found.root).parts)
+        path for path in dict.fromkeys(files) if not any(part in tests for part in path.relative_to(service.root).parts)
     ]
 
 
@@ -130,16 +130,16 @@ def _is_migrate(module: Module, call: ast.Call) -> bool:
     return origin is not None and origin[0] == "flask_migrate" and "Migrate" in (origin[1], origin[2])
 
 
-def flask_dsn(found: PlainService, environment: Environment, reader: Reader, code: Code) -> tuple[Text, str] | None:
+def flask_dsn(service: PlainService, environment: Environment, reader: Reader, code: Code) -> tuple[Text, str] | None:
     """Return the DSN of a Flask application, whose configuration has SQLALCHEMY_DATABASE_URI, and its place."""
     if "current_app" not in environment.module.imports:
         return None
-    for path in _application(found):
+    for path in _application(service):
         module = code.with_word(path, _URL)
         for value in _flask_urls(module) if module else ():
             text = reader.text(value, module, function_around(module, value)) if module else None
             if text and text != (_URL,):  # an enum of the keys has the name itself
-                return text, f"{found.relative(path)}:{value.lineno}"
+                return text, f"{service.relative(path)}:{value.lineno}"
     return None
 
 

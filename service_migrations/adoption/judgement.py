@@ -18,81 +18,81 @@ _SHOWN = 3
 """Places that are named of those that need psycopg, and modules of those with tables; the rest is counted."""
 
 
-def judge_repeats(found: PlainService, environment: Environment) -> None:
+def judge_repeats(service: PlainService, environment: Environment) -> None:
     """Block what is run more than once: here it would be run once, in a schema or a database that isn't meant."""
     if "upgrade_token" in environment.configure:
         text = "it runs each revision for several databases, and a service has one"
         line = environment.configure["upgrade_token"].lineno
-        found.note(BLOCKED, f"{text}; leave it to Alembic, or split the history.", environment.path, line)
+        service.note(BLOCKED, f"{text}; leave it to Alembic, or split the history.", environment.path, line)
     elif environment.repeats:
         over, line = environment.repeats
         text = f"it runs the history for each of {ast.unparse(over)}, and a service has one database and one schema"
-        found.note(BLOCKED, f"{text}; leave it to Alembic, or make a service of each.", environment.path, line)
+        service.note(BLOCKED, f"{text}; leave it to Alembic, or make a service of each.", environment.path, line)
 
 
-def judge_models(found: PlainService, environment: Environment) -> None:
+def judge_models(service: PlainService, environment: Environment) -> None:
     """Block a service without models, and note what has to be added to them."""
-    models = found.models
+    models = service.models
     if models is None:
         name = environment.metadata or "target_metadata"
         text = f"no module with tables is found for {name}"
         if not environment.has_metadata:
             text = "it has no target_metadata, and a service has models, if only a module with __all__ = []"
-        found.note(BLOCKED, f"{text}; set models and source.", environment.path)
+        service.note(BLOCKED, f"{text}; set models and source.", environment.path)
         return
     if models.export:
-        found.note("to do", f"it has no __all__. Add: {models.export}", models.file)
+        service.note("to do", f"it has no __all__. Add: {models.export}", models.file)
     if models.others:
         have = "has" if len(models.others) == 1 else "have"
         more = f" and {len(models.others) - _SHOWN} more" if models.others[_SHOWN:] else ""
         text = f"{', '.join(models.others[:_SHOWN])}{more} {have} tables that {models.name} doesn't import"
-        way = "import them there, or set models to a module that imports all and has an __all__"
-        found.note("to do", f"{text}; {way}.", models.file)
+        advice = "import them there, or set models to a module that imports all and has an __all__"
+        service.note("to do", f"{text}; {advice}.", models.file)
 
 
-def judge_driver(found: PlainService, environment: Environment) -> None:
+def judge_driver(service: PlainService, environment: Environment) -> None:
     """Propose psycopg where a history of another driver has what asyncpg won't run, or would run with other values.
 
     An env.py that doesn't await never ran over asyncpg, whatever the DSN says: it replaces the driver's name.
     """
-    if environment.is_async and found.dsn.driver in (None, "asyncpg"):
+    if environment.is_async and service.dsn.driver in (None, "asyncpg"):
         return
-    places = [*found.revisions.for_psycopg, *found.revisions.reads]
+    places = [*service.revisions.for_psycopg, *service.revisions.reads]
     if not places:
         return
-    found.driver = "psycopg"
-    found.note_all("driver", places[:_SHOWN])
+    service.driver = "psycopg"
+    service.note_all("driver", places[:_SHOWN])
     if len(places) > _SHOWN:
         more = len(places) - _SHOWN
-        found.note("driver", f"and {more} more {'place' if more == 1 else 'places'}.")
-    if found.dsn.driver == "psycopg" and found.revisions.reads:
+        service.note("driver", f"and {more} more {'place' if more == 1 else 'places'}.")
+    if service.dsn.driver == "psycopg" and service.revisions.reads:
         text = "its DSN is for psycopg 3, and rows are read as by psycopg2: inet, cidr, a row and an array of these"
-        found.note("driver", f"{text} are texts.")
+        service.note("driver", f"{text} are texts.")
 
 
-def judge_options(found: PlainService, options: Options | None) -> None:
+def judge_options(service: PlainService, options: Options | None) -> None:
     """Note the options of new revisions: they are those of ``[tool.alembic]`` at the top level for all services."""
     given = [name for name in _OF_NEW_REVISIONS if options and options.values.get(name)]
-    table = read_tools(found.root).get("alembic", {}) if given else {}
+    table = read_tools(service.root).get("alembic", {}) if given else {}
     # TOML has numbers, and an ini file has texts
     differing = [name for name in given if options and str(table.get(name)) != options.values[name]]
     if options and differing:
         text = f"a new revision gets its name without {' and '.join(differing)} of this file"
         line = options.lines.get(differing[0])
-        found.note("to do", f"{text}; [tool.alembic] in {FILE} has these options for all.", options.path, line)
+        service.note("to do", f"{text}; [tool.alembic] in {FILE} has these options for all.", options.path, line)
 
 
-def judge_imports(found: PlainService, code: Code, folders: tuple[Path, ...]) -> None:
+def judge_imports(service: PlainService, code: Code, folders: tuple[Path, ...]) -> None:
     """Note what models and revisions import from folders of ``prepend_sys_path`` or of env.py.
 
     Here only the source of the models is on ``sys.path``.
     """
-    if found.models is None:
+    if service.models is None:
         return
-    here = (found.models.source, found.root)
+    here = (service.models.source, service.root)
     named: set[str] = set()
     looked: set[str] = set()
-    for path in (*found.revisions.paths.values(), *files_below([found.models.file], code, here)):
+    for path in (*service.revisions.paths.values(), *files_below([service.models.file], code, here)):
         module = code.try_read(path)
         for imported in module.imports.values() if module else ():
             name = imported[0]
@@ -105,8 +105,9 @@ def judge_imports(found: PlainService, code: Code, folders: tuple[Path, ...]) ->
             file = code.find(name, folders) or code.find(top, folders)
             if file is not None and not _is_installed(top, file):
                 named.add(top)
-                text = f"it imports {name} of {found.relative(file)}, and only {found.relative(here[0])} is on sys.path"
-                found.note("to do", f"{text} here; install that folder as a package.", path)
+                text = f"it imports {name} of {service.relative(file)}"
+                text = f"{text}, and only {service.relative(here[0])} is on sys.path here"
+                service.note("to do", f"{text}; install that folder as a package.", path)
 
 
 def _is_of_python(name: str) -> bool:
@@ -136,11 +137,11 @@ def compare(services: list[PlainService]) -> None:
             key = (service.dsn.identity, service.version_table_schema, service.version_table)
             other = by_table.setdefault(key, service)
             if other is not service:
-                for one, another in ((service, other), (other, service)):
-                    text = f"{another.name} has the version table {one.version_table} of the same database"
-                    own_file = one.relative(one.path / ".env")
-                    way = f"another version_table, or another database by DATABASE_DSN in {own_file}"
-                    one.note(BLOCKED, f"{text}; give one of them {way}.")
+                for first, another in ((service, other), (other, service)):
+                    text = f"{another.name} has the version table {first.version_table} of the same database"
+                    own_file = first.relative(first.path / ".env")
+                    advice = f"another version_table, or another database by DATABASE_DSN in {own_file}"
+                    first.note(BLOCKED, f"{text}; give one of them {advice}.")
         if service.models:
             package = service.models.name.partition(".")[0]
             other = by_package.setdefault(package, service)

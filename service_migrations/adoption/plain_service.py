@@ -18,7 +18,7 @@ BLOCKED = "blocked"
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One thing to be said of a service.
+    """One note on a service.
 
     ``kind`` is ``hook`` (the shared env.py needs it), ``driver``, ``to do``, ``blocked`` or ``left alone``.
     """

@@ -30,20 +30,20 @@ _KNOWN = (
 
 
 def imported_hooks(
-    found: PlainService, environment: Environment, code: Code, folders: tuple[Path, ...]
+    service: PlainService, environment: Environment, code: Code, folders: tuple[Path, ...]
 ) -> tuple[Hook, ...]:
     """Return what the files that an env.py imports register, and the packages that it imports and doesn't use.
 
     What models and revisions import themselves is left out: it is imported here too.
 
     Args:
-        found: the service, with its models.
+        service: the service, with its models.
         environment: its env.py.
         code: the files that were read already.
         folders: those on ``sys.path`` of the env.py.
 
     """
-    starts = [*found.revisions.paths.values(), *([found.models.file] if found.models else [])]
+    starts = [*service.revisions.paths.values(), *([service.models.file] if service.models else [])]
     imported_anyway = set(files_below(starts, code, folders))
     hooks: list[Hook] = []
     for path in files_below([environment.path], code, folders)[1:]:

@@ -124,59 +124,59 @@ def _read(
     adopted: Mapping[Path, Service],
     locations: tuple[Path, ...],
 ) -> PlainService:
-    found = PlainService(
+    service = PlainService(
         root,
         options.path if options else location / "env.py",
         options.section if options else DEFAULT_SECTION,
         location,
     )
-    found.path = _directory(options, location, shared_folders, root)
-    environment = _environment(found, options, code, packages)
+    service.path = _directory(options, location, shared_folders, root)
+    environment = _environment(service, options, code, packages)
     folders = import_folders(
         environment.module if environment else None,
         options.import_folders if options else (),
-        found.path,
+        service.path,
         root,
         packages,
     )
-    found.version_locations = options.version_locations(location) if options else (location / "versions",)
-    found.recursive = bool(options and options.recursive)
-    is_read = _take_versions(found, options, environment)
-    ours = _name_adopted(found, adopted)
+    service.version_locations = options.version_locations(location) if options else (location / "versions",)
+    service.recursive = bool(options and options.recursive)
+    is_read = _take_versions(service, options, environment)
+    ours = _name_adopted(service, adopted)
     if ours is None and not is_read:
-        ours = _name_written(found, adopted)
-    _read_history(found, code, folders, ours, is_known=is_read or ours is not None)
+        ours = _name_written(service, adopted)
+    _read_history(service, code, folders, ours, is_known=is_read or ours is not None)
     if options is None:
         for path in (location / "alembic.ini", location.parent / "alembic.ini"):
             if path.is_file() and (reason := unreadable(path)):
-                found.note("to do", f"its options aren't known, as it can't be read: {reason}.", path)
-    judge_options(found, options)
+                service.note("to do", f"its options aren't known, as it can't be read: {reason}.", path)
+    judge_options(service, options)
     if environment is None:
-        return found
-    judge_repeats(found, environment)
+        return service
+    judge_repeats(service, environment)
     if environment.version_table:
-        found.version_table = environment.version_table
-    found.version_table_schema = environment.version_table_schema
+        service.version_table = environment.version_table
+    service.version_table_schema = environment.version_table_schema
     reader = Reader(code, folders, options_reader(environment, options))
-    read_alchemy(found, environment, reader, code)
-    read_migrate(found, environment, reader, code)
-    read_context(found, environment, code)
-    _note_unread(found, environment, ours)
+    read_alchemy(service, environment, reader, code)
+    read_migrate(service, environment, reader, code)
+    read_context(service, environment, code)
+    _note_unread(service, environment, ours)
     if environment.loads_dotenv:
-        found.note_all("to do", found.revisions.environment)
+        service.note_all("to do", service.revisions.environment)
     neighbours = tuple(path for path in locations if path != location)
-    found.models = find_models(environment, code, folders, found.path, neighbours)
-    found.hooks = (*environment.hooks, *imported_hooks(found, environment, code, folders))
-    for hook in found.hooks:
-        found.note("hook", f"{hook.text}.", hook.path, hook.line)
-    _read_dsn(found, environment, options, reader, code, ours)
-    _take_schema(found, environment, schemas, code, folders)
-    _take_table(found, ours)
-    if found.state != LEFT_ALONE:
-        judge_models(found, environment)
-        judge_driver(found, environment)
-        judge_imports(found, code, prepended(environment.module, options.import_folders if options else ()))
-    return found
+    service.models = find_models(environment, code, folders, service.path, neighbours)
+    service.hooks = (*environment.hooks, *imported_hooks(service, environment, code, folders))
+    for hook in service.hooks:
+        service.note("hook", f"{hook.text}.", hook.path, hook.line)
+    _read_dsn(service, environment, options, reader, code, ours)
+    _take_schema(service, environment, schemas, code, folders)
+    _take_table(service, ours)
+    if service.state != LEFT_ALONE:
+        judge_models(service, environment)
+        judge_driver(service, environment)
+        judge_imports(service, code, prepended(environment.module, options.import_folders if options else ()))
+    return service
 
 
 def _directory(options: Options | None, location: Path, shared_folders: Counter[Path], root: Path) -> Path:
@@ -190,88 +190,88 @@ def _directory(options: Options | None, location: Path, shared_folders: Counter[
 
 
 def _environment(
-    found: PlainService, options: Options | None, code: Code, packages: tuple[Path, ...]
+    service: PlainService, options: Options | None, code: Code, packages: tuple[Path, ...]
 ) -> Environment | None:
-    path = found.script_location / "env.py"
+    path = service.script_location / "env.py"
     folders = import_folders(
-        code.try_read(path), options.import_folders if options else (), found.path, found.root, packages
+        code.try_read(path), options.import_folders if options else (), service.path, service.root, packages
     )
     try:
         return read_environment(path, options, code, folders)
     except SyntaxError as error:
-        found.note(BLOCKED, f"it can't be parsed: {error.msg}.", path, error.lineno)
+        service.note(BLOCKED, f"it can't be parsed: {error.msg}.", path, error.lineno)
     except OSError:
-        found.note(BLOCKED, "there is no env.py.", path)
+        service.note(BLOCKED, "there is no env.py.", path)
     return None
 
 
 def _read_history(
-    found: PlainService, code: Code, folders: tuple[Path, ...], ours: Service | None, *, is_known: bool
+    service: PlainService, code: Code, folders: tuple[Path, ...], ours: Service | None, *, is_known: bool
 ) -> None:
     if not is_known:
-        found.revisions = RevisionFiles(computed=[Place(found.script_location, None, "its folders aren't known")])
+        service.revisions = RevisionFiles(computed=[Place(service.script_location, None, "its folders aren't known")])
         return
-    files = read_revisions(found.version_locations, code, recursive=found.recursive, import_folders=folders)
-    if files.below and not found.recursive:
+    files = read_revisions(service.version_locations, code, recursive=service.recursive, import_folders=folders)
+    if files.below and not service.recursive:
         # Alembic itself doesn't read these; a history that isn't whole without them was read in another way
-        whole = read_revisions(found.version_locations, code, recursive=True, import_folders=folders)
+        whole = read_revisions(service.version_locations, code, recursive=True, import_folders=folders)
         if files.problems or not files.down:
-            files, found.recursive = whole, True
+            files, service.recursive = whole, True
         elif ours is None or "recursive_version_locations" not in ours.configured:
             text = f"{len(files.below)} revisions in folders below aren't read, as in plain Alembic"
             text = f"{text}: recursive_version_locations = false leaves them out"
-            found.note("to do", f"{text}, and recursive_version_locations = true reads them.", files.below[0].parent)
-    found.revisions = files
-    found.note_all(BLOCKED, files.problems)
-    found.note_all("to do", [*files.computed, *files.kept])
+            service.note("to do", f"{text}, and recursive_version_locations = true reads them.", files.below[0].parent)
+    service.revisions = files
+    service.note_all(BLOCKED, files.problems)
+    service.note_all("to do", [*files.computed, *files.kept])
     if len(files.heads) > 1 and not files.labels and not files.problems:
         text = f"{len(files.heads)} heads: {', '.join(files.heads)}. Where they are meant, each needs branch_labels"
         text = f"{text}; otherwise `inv db.rebase` makes one line of them."
-        found.note("to do", text, found.version_locations[0])
+        service.note("to do", text, service.version_locations[0])
 
 
-def _name_adopted(found: PlainService, adopted: Mapping[Path, Service]) -> Service | None:
+def _name_adopted(service: PlainService, adopted: Mapping[Path, Service]) -> Service | None:
     """Return the service of the table that has these revisions, and take its name."""
-    ours = next((adopted[path] for path in map(Path.resolve, found.version_locations) if path in adopted), None)
+    ours = next((adopted[path] for path in map(Path.resolve, service.version_locations) if path in adopted), None)
     if ours:
-        found.adopted, found.name = True, ours.name
-        found.recursive |= ours.recursive_version_locations
+        service.adopted, service.name = True, ours.name
+        service.recursive |= ours.recursive_version_locations
     return ours
 
 
-def _take_versions(found: PlainService, options: Options | None, environment: Environment | None) -> bool:
+def _take_versions(service: PlainService, options: Options | None, environment: Environment | None) -> bool:
     """Take the folders of the revisions that env.py sets; return whether they are known."""
-    folder = options.folder if options else found.path
+    folder = options.folder if options else service.path
     given = given_versions(environment.module, folder) if environment else None
     if given and given[0]:
-        found.version_locations = given[0]
+        service.version_locations = given[0]
     elif given and environment:
         text = (
             "it sets the folders of its revisions, which can't be read from it; write its table by hand, with versions"
         )
-        found.note(BLOCKED, f"{text}.", environment.path, given[1])
+        service.note(BLOCKED, f"{text}.", environment.path, given[1])
         return False
     return True
 
 
-def _name_written(found: PlainService, adopted: Mapping[Path, Service]) -> Service | None:
+def _name_written(service: PlainService, adopted: Mapping[Path, Service]) -> Service | None:
     """Return the service of the table that has this directory, written by hand, and take its name and its folders."""
-    ours = next((service for service in adopted.values() if service.path.resolve() == found.path.resolve()), None)
+    ours = next((known for known in adopted.values() if known.path.resolve() == service.path.resolve()), None)
     if ours:
-        found.version_locations = tuple(ours.version_locations)
-        found.notes = [note for note in found.notes if note.kind != BLOCKED]
-        return _name_adopted(found, adopted)
+        service.version_locations = tuple(ours.version_locations)
+        service.notes = [note for note in service.notes if note.kind != BLOCKED]
+        return _name_adopted(service, adopted)
     return None
 
 
-def _note_unread(found: PlainService, environment: Environment, ours: Service | None) -> None:
+def _note_unread(service: PlainService, environment: Environment, ours: Service | None) -> None:
     for key, path, line in environment.unread:
         if ours is None or key not in ours.configured:
-            found.note("to do", f"{key} can't be read from it; set {key} in the table.", path, line)
+            service.note("to do", f"{key} can't be read from it; set {key} in the table.", path, line)
 
 
 def _take_schema(
-    found: PlainService, environment: Environment, schemas: Schemas, code: Code, folders: tuple[Path, ...]
+    service: PlainService, environment: Environment, schemas: Schemas, code: Code, folders: tuple[Path, ...]
 ) -> None:
     """Name the schema where plain Alembic has put the version table, if the models have one of their own.
 
@@ -279,33 +279,33 @@ def _take_schema(
     names no schema leaves it to the ``search_path``: that is "$user", public, where nothing is seen that sets another,
     there or where a file that it imports makes the engine.
     """
-    models = found.models
-    is_open = found.version_table_schema is None and all(key != _SCHEMA for key, *_ in environment.unread)
-    if found.adopted or models is None or not is_open or found.dsn.has_search_path:
+    models = service.models
+    is_open = service.version_table_schema is None and all(key != _SCHEMA for key, *_ in environment.unread)
+    if service.adopted or models is None or not is_open or service.dsn.has_search_path:
         return
-    schema = schemas.of(Service("", found.root, found.path, models.source, models.name, (), ""))
-    if schema in (None, UNSURE, _PUBLIC, found.dsn.role):
+    schema = schemas.of(Service("", service.root, service.path, models.source, models.name, (), ""))
+    if schema in (None, UNSURE, _PUBLIC, service.dsn.role):
         return
     files = files_below([environment.path], code, folders)
     files = [path for path in files if path == environment.path or any(has_word(path, word) for word in _ENGINES)]
     if not any(has_word(path, word) for path in files for word in _PATHS):
-        found.version_table_schema = _PUBLIC
+        service.version_table_schema = _PUBLIC
 
 
-def _take_table(found: PlainService, ours: Service | None) -> None:
+def _take_table(service: PlainService, ours: Service | None) -> None:
     """Take what the table says of an adopted service: a person may have written what can't be read of its env.py."""
     if ours is None:
         return
     if "version_table" in ours.configured:
-        found.version_table = ours.version_table
+        service.version_table = ours.version_table
     if "version_table_schema" in ours.configured:
-        found.version_table_schema = ours.version_table_schema
-    if ours.models_file and (found.models is None or found.models.name != ours.models):
-        found.models = Models(ours.models, ours.source, ours.models_file, None)
+        service.version_table_schema = ours.version_table_schema
+    if ours.models_file and (service.models is None or service.models.name != ours.models):
+        service.models = Models(ours.models, ours.source, ours.models_file, None)
 
 
 def _read_dsn(
-    found: PlainService,
+    service: PlainService,
     environment: Environment,
     options: Options | None,
     reader: Reader,
@@ -313,35 +313,35 @@ def _read_dsn(
     ours: Service | None,
 ) -> None:
     if ours and (ours.dsn or ours.dsn_key):
-        found.dsn = DsnSource("the table in pyproject.toml", dsn_key=ours.dsn_key, dsn=ours.dsn)
+        service.dsn = DsnSource("the table in pyproject.toml", dsn_key=ours.dsn_key, dsn=ours.dsn)
         return
-    place, text = found.relative(environment.path), None
+    place, text = service.relative(environment.path), None
     for node, function in environment.urls:
         text, place = (
             reader.text(node, environment.module, function),
-            f"{found.relative(environment.path)}:{node.lineno}",
+            f"{service.relative(environment.path)}:{node.lineno}",
         )
         if text is not None and not _is_placeholder(text):
             break
     of_file = options_reader(environment, options)("sqlalchemy.url")
     if options and of_file and (text == of_file or not environment.urls or (text is None and environment.reads_ini)):
-        text, place = of_file, f"{found.relative(options.path)}:{options.lines.get('sqlalchemy.url', 1)}"
+        text, place = of_file, f"{service.relative(options.path)}:{options.lines.get('sqlalchemy.url', 1)}"
     if text is None:
-        text, place = flask_dsn(found, environment, reader, code) or (None, place)
+        text, place = flask_dsn(service, environment, reader, code) or (None, place)
     if text is None:
-        text, place = alchemy_dsn(found, environment, reader, code) or (None, place)
-    files = EnvFiles(found.path, found.root)
-    found.dsn = describe_dsn(text, place, files, found.path, found.root)
-    if found.dsn.dialect:
-        own_file = found.relative(found.path / ".env")
-        reason = f"its database is {found.dsn.dialect}, and this library is for PostgreSQL."
-        if name := found.dsn.unset:
+        text, place = alchemy_dsn(service, environment, reader, code) or (None, place)
+    files = EnvFiles(service.path, service.root)
+    service.dsn = describe_dsn(text, place, files, service.path, service.root)
+    if service.dsn.dialect:
+        own_file = service.relative(service.path / ".env")
+        reason = f"its database is {service.dsn.dialect}, and this library is for PostgreSQL."
+        if name := service.dsn.unset:
             reason = f"where {name} isn't set, {reason} If {name} is of PostgreSQL, set it in {own_file}."
         else:
             reason += f" If that is a placeholder, set DATABASE_DSN in {own_file}."
-        found.note(LEFT_ALONE, reason)
-    elif found.dsn.todo:
-        found.note("to do", found.dsn.todo)
+        service.note(LEFT_ALONE, reason)
+    elif service.dsn.todo:
+        service.note("to do", service.dsn.todo)
 
 
 def _is_placeholder(text: Text) -> bool:

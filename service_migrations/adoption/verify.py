@@ -178,20 +178,20 @@ async def _replayed(
         tried.add(order)
         walks = [False, True] if sibling_settings(settings) else [False]
         while walks:
-            found: list[_State] = []
+            walked: list[_State] = []
             try:
                 async with (
                     empty_database(settings, admin, extensions, with_siblings=walks[0]) as scratch,
                     stepping(scratch, extensions) as steps,
                 ):
-                    problem = await _walk(steps, order, found, live, visible)
+                    problem = await _walk(steps, order, walked, live, visible)
             except MissingExtensionError:
                 continue
             walks.pop(0)
             if problem is None:
                 is_whole = True
                 break
-        states += [state for state in found if state.revisions not in [each.revisions for each in states]]
+        states += [state for state in walked if state.revisions not in [each.revisions for each in states]]
         if any(not state.differences for state in states):
             break
         if not orders and not _is_line(history):

@@ -87,10 +87,10 @@ def _environment(root: Path, services: Sequence[PlainService]) -> str:
 def _heads(root: Path, services: Sequence[PlainService]) -> Iterator[Written]:
     adopted = {service.name: service for service in services if service.state in ("new", "adopted")}
     for service in Monorepo.at(root).services():
-        found = adopted.get(service.name)
-        if found is None or service.head_file.exists():
+        plain_service = adopted.get(service.name)
+        if plain_service is None or service.head_file.exists():
             continue
-        heads, labels = found.revisions.heads, found.revisions.labels
+        heads, labels = plain_service.revisions.heads, plain_service.revisions.labels
         if not heads or (len(heads) > 1 and not labels):
             continue
         head_file.write_heads(service, heads)

@@ -254,11 +254,11 @@ class Comparison:
 
     def _ancestors(self, path: tuple[Key, ...]) -> list[Table]:
         """Return the new parents of the last table of a path, and their own before them."""
-        found: dict[Table, None] = {}
+        ancestors: dict[Table, None] = {}
         for key in self.new_parents(path[-1]):
             if key not in path:
-                found |= dict.fromkeys([*self._ancestors((*path, key)), self.all_models[key]])
-        return list(found)
+                ancestors |= dict.fromkeys([*self._ancestors((*path, key)), self.all_models[key]])
+        return list(ancestors)
 
     def _recreated_types(self) -> RecreatedTypes:
         recreated = [(live, target) for live, target in self.differing if not enums.renamed(live, target)]

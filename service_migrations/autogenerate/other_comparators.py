@@ -52,19 +52,19 @@ class OtherComparators:
             return
         keys = sorted({*comparison.live, *comparison.targets}, key=str)
         dropped = [key for key in keys if key not in comparison.targets]
-        found = {key: list(self._of_table(comparison, key)) for key in keys}
-        operations.ops[0:0] = [operation for key in dropped for operation in found[key]]
-        operations.ops.extend(operation for key in keys if key not in dropped for operation in found[key])
+        operations_by_key = {key: list(self._of_table(comparison, key)) for key in keys}
+        operations.ops[0:0] = [operation for key in dropped for operation in operations_by_key[key]]
+        operations.ops.extend(operation for key in keys if key not in dropped for operation in operations_by_key[key])
 
     def _of_table(self, comparison: Comparison, key: Key) -> Iterator[ModifyTableOps]:
         schema, name = key
         live, model = comparison.hooks.reflected.get(key), comparison.models.get(key)
-        found = ModifyTableOps(name, [], schema=schema)
+        table_operations = ModifyTableOps(name, [], schema=schema)
         if live is not None and model is not None:
-            found.ops.extend(self._of_columns(key, live, model))
-        self._dispatch("table", found, schema, name, live, model)
-        if not found.is_empty():
-            yield found
+            table_operations.ops.extend(self._of_columns(key, live, model))
+        self._dispatch("table", table_operations, schema, name, live, model)
+        if not table_operations.is_empty():
+            yield table_operations
 
     def _of_columns(self, key: Key, live: Table, model: Table) -> Iterator[AlterColumnOp]:
         schema, name = key
@@ -72,12 +72,12 @@ class OtherComparators:
         for column in model.columns:
             if column.name in live_columns and not column.system:
                 there = live_columns[column.name]
-                found = AlterColumnOp(
+                operation = AlterColumnOp(
                     name, column.name, schema=schema, existing_type=there.type, existing_nullable=there.nullable
                 )
-                self._dispatch("column", found, schema, name, column.name, there, column)
-                if found.has_changes():
-                    yield found
+                self._dispatch("column", operation, schema, name, column.name, there, column)
+                if operation.has_changes():
+                    yield operation
 
     def _dispatch(self, target: str, *arguments: Any) -> None:
         self._registered.dispatch(target, qualifier=self._context.dialect.name)(self._context, *arguments)

@@ -33,16 +33,16 @@ def with_unnamable(live: TableState, target: TableState) -> TableState:
 
 def _temporal(table: TableState) -> Iterator[tuple[str, str]]:
     for key in table.constraints.values():
-        found = _KEY.match(key.definition)
-        if found and found[3]:
-            yield key.kind, found[2]
+        match = _KEY.match(key.definition)
+        if match and match[3]:
+            yield key.kind, match[2]
 
 
 def _temporal_too(key: Constraint, temporal: set[tuple[str, str]]) -> Constraint:
-    found = _KEY.match(key.definition)
-    if found is None or (key.kind, found[2]) not in temporal:
+    match = _KEY.match(key.definition)
+    if match is None or (key.kind, match[2]) not in temporal:
         return key
-    return replace(key, definition=f"{found[1]} WITHOUT OVERLAPS){key.definition[found.end() :]}")
+    return replace(key, definition=f"{match[1]} WITHOUT OVERLAPS){key.definition[match.end() :]}")
 
 
 def _uninherited(table: TableState) -> Iterator[str]:

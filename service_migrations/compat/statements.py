@@ -35,11 +35,11 @@ class FailedError(Exception):
         server: Any = getattr(error, "orig", None) or error
         server = server.__cause__ or server
         shown = getattr(server, "diag", server)
-        said = getattr(shown, "message_primary", None) or getattr(server, "message", None) or server
+        message = getattr(shown, "message_primary", None) or getattr(server, "message", None) or server
         self.table = table
         self.constraint = getattr(shown, "constraint_name", None)
         self.sqlstate = getattr(server, "sqlstate", None) or ""
-        self.why = " ".join(str(said).split())
+        self.why = " ".join(str(message).split())
         self.described = {
             "table": table,
             "column": getattr(shown, "column_name", None) or column,

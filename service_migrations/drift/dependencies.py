@@ -27,7 +27,7 @@ class Catalogs:
 
     def needs(self, keys: Iterable[Key]) -> list[Key]:
         """Return what objects of the history depend on, directly or not; what others depend on comes first."""
-        start, found = list(keys), dict[Key, None]()
+        start, needed = list(keys), dict[Key, None]()
 
         def walk(key: Key) -> None:
             item = self.expected.by_key.get(column_of(key))
@@ -39,12 +39,12 @@ class Catalogs:
                 if (user == key or key.kind != DEFAULT) and used not in seen:
                     seen.add(used)
                     walk(used)
-                    found[used] = None
+                    needed[used] = None
 
         seen = set(start)
         for key in start:
             walk(key)
-        return list(found)
+        return list(needed)
 
     def is_part_of(self, key: Key, whole: Key) -> bool:
         """Whether an object of the database is part of another."""

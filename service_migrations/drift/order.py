@@ -235,8 +235,8 @@ class _Plan:
         parent = self._expected.parent(item)
         if "bound" not in item.facts or parent is None or not (step.change is None or step.change.attaches):
             return []
-        found = in_the_way(item, self._expected, self._live)
-        if step.change is None and any(other.facts["bound"] == item.facts["bound"] for other in found):
+        partitions = in_the_way(item, self._expected, self._live)
+        if step.change is None and any(other.facts["bound"] == item.facts["bound"] for other in partitions):
             return []  # that one is given the name
         for other in (each for steps in self._making.values() for each in steps):
             live = self._live.by_key.get(other.key)
@@ -246,12 +246,12 @@ class _Plan:
             if whole is None or whole.key != parent.key or other in self._started:
                 continue
             if other.change.attaches:
-                found.append(live)
+                partitions.append(live)
             else:
                 self._visit(other)
-        found = [other for other in found if other.key not in self._detached]
-        self._detached.update(other.key for other in found)
-        return found
+        partitions = [other for other in partitions if other.key not in self._detached]
+        self._detached.update(other.key for other in partitions)
+        return partitions
 
     def _before_columns(self, step: Step) -> list[Step]:
         """Return the steps after which a column's table is no longer OF a type: the server alters none of such a table.
@@ -266,11 +266,11 @@ class _Plan:
         """Return the steps of what a table is OF, and of both types themselves."""
         expected = self._expected.by_key.get(table.key)
         types = {each.facts.get("of_type") for each in (table, expected) if each is not None}
-        found = [step for step in self._making.get(table.key, ()) if step.change is not None and step.change.types]
+        typing = [step for step in self._making.get(table.key, ()) if step.change is not None and step.change.types]
         for key, steps in self._making.items():
             if key.kind == "composite type" and self._expected.by_key[key].address in types:
-                found += [step for step in steps if step.change is not None and step.change.reshapes]
-        return found
+                typing += [step for step in steps if step.change is not None and step.change.reshapes]
+        return typing
 
     def _untype(self, step: Step) -> list[str]:
         """Return the SQL after which no table is OF a type; they are again after the last of their columns.

@@ -241,7 +241,7 @@ def planned(review: Review, warnings: list[SquawkWarning]) -> PlannedRevision:
         findings.append(PlanFinding("offline", message, None, path, rendered.online_part))
     findings += review.text_findings
     findings += review.in_database
-    findings += [PlanFinding(Class.BREAKING, one, Class.BREAKING, path) for one in review.breaks]
+    findings += [PlanFinding(Class.BREAKING, broken, Class.BREAKING, path) for broken in review.breaks]
     if rendered.irreversible is not None:
         message, line = rendered.irreversible
         findings.append(PlanFinding(Class.IRREVERSIBLE, message, Class.IRREVERSIBLE, path, line))

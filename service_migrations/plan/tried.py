@@ -27,7 +27,7 @@ def read_breaks(service: Service, revision: str, path: str) -> tuple[str, ...]:
         content = json.loads(_file(service, revision).read_text(encoding="utf-8"))
         is_current = is_fingerprint(content["fingerprint"], (service.root / path).read_bytes())
         tried = f"(tried with {content['commit'][:12]})."
-        return tuple(f"{one.removesuffix('.')} {tried}" for one in content["breaks"]) if is_current else ()
+        return tuple(f"{broken.removesuffix('.')} {tried}" for broken in content["breaks"]) if is_current else ()
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SyntaxError):
         return ()
 

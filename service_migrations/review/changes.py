@@ -65,7 +65,7 @@ def changes(
 
     """
     results: list[Change] = []
-    twins, backports, known = set[str](), set[str](), set(released)
+    renamed_keys, backports, known = set[str](), set[str](), set(released)
     by_name = {file.name: file for file in now.values()}
     for key, before in released.items():
         after = now.get(key) or _of_one_name(before, by_name.get(before.name))
@@ -75,9 +75,9 @@ def changes(
                 results += (altered := _altered(since, before, after, is_backport))
                 backports |= {key for change in altered if change.kind == "backport"}
         elif before.header or not any(before.equals(file) for file in now.values()):  # else it was moved
-            twin = _twin(before, released, now)
-            twins |= {twin.key} if twin else set()
-            results.append(_gone(since, before, twin))
+            renamed = _renamed(before, released, now)
+            renamed_keys |= {renamed.key} if renamed else set()
+            results.append(_gone(since, before, renamed))
     for index, change in enumerate(results):
         skipped = _unreleased([change.revision], known, now) if change.revision in backports else ()
         if skipped:
@@ -87,7 +87,7 @@ def changes(
             results[index] = replace(change, text=text)
     text = f"was inserted below what was released: a database of {since} would never run it"
     below = _unreleased((key for key in released if key not in backports), known, now, backports)
-    return results + [Change("inserted", key, now[key].path, text) for key in below if key not in twins]
+    return results + [Change("inserted", key, now[key].path, text) for key in below if key not in renamed_keys]
 
 
 def _of_one_name(before: RevisionFile, after: RevisionFile | None) -> RevisionFile | None:
@@ -95,9 +95,9 @@ def _of_one_name(before: RevisionFile, after: RevisionFile | None) -> RevisionFi
     return after if after and not (before.header and after.header) else None
 
 
-def _gone(since: str, before: RevisionFile, twin: RevisionFile | None) -> Change:
-    if twin:
-        text = f"has the id {twin.key} now, in {twin.path}: a database of {since} looks for the old one"
+def _gone(since: str, before: RevisionFile, renamed: RevisionFile | None) -> Change:
+    if renamed:
+        text = f"has the id {renamed.key} now, in {renamed.path}: a database of {since} looks for the old one"
         return Change("renamed", before.key, before.path, text)
     text = f"was removed: a database of {since} that is at it can't be upgraded"
     return Change("removed", before.key, before.path, text)
@@ -118,7 +118,7 @@ def _altered(since: str, before: RevisionFile, after: RevisionFile, is_backport:
     return results
 
 
-def _twin(before: RevisionFile, released: Collection[str], now: Mapping[str, RevisionFile]) -> RevisionFile | None:
+def _renamed(before: RevisionFile, released: Collection[str], now: Mapping[str, RevisionFile]) -> RevisionFile | None:
     """Return a new revision that does what a removed one did, in its file or at its place in the history."""
     return next(
         (

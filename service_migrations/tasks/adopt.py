@@ -51,7 +51,7 @@ def _survey(*, write: bool, json: bool) -> None:
     console.note(f"The monorepo is {root}")
     services = survey(root)
     if json:
-        console.result_json([found.as_json() for found in services])
+        console.result_json([service.as_json() for service in services])
     elif not services and TABLE in read_tools(root):
         console.result(
             f"No history is left to adopt: [tool.{TABLE}] has all of them, and `inv db.services` lists them."
@@ -59,23 +59,23 @@ def _survey(*, write: bool, json: bool) -> None:
     elif not services:
         console.result("There is no alembic.ini, no [tool.alembic] and no env.py of Alembic's here.")
     else:
-        for found in services:
-            _print(found)
+        for service in services:
+            _print(service)
     if write:
         from service_migrations.adoption.writing import write as write_files
 
         for file in write_files(root, services):
             print_written(file, show=console.note if json else console.result)
-    blocked = [found.name for found in services if found.state == BLOCKED]
+    blocked = [service.name for service in services if service.state == BLOCKED]
     if blocked:
         text = f"{len(blocked)} of {len(services)} can't be adopted as they are: {', '.join(blocked)}."
         raise DifferenceError(text, hint="The lines with `blocked` say why.")
 
 
-def _print(found: "PlainService") -> None:
-    console.result(f"{found.name}: {found.state}: {found.summary()}")
-    for note in found.notes:
-        console.result(f"{found.name}: {note}")
+def _print(service: "PlainService") -> None:
+    console.result(f"{service.name}: {service.state}: {service.summary()}")
+    for note in service.notes:
+        console.result(f"{service.name}: {note}")
 
 
 def _verify(services: "tuple[Service, ...]", *, json: bool) -> None:

@@ -13,6 +13,8 @@ from tests.support.monorepo import ROOT
 
 OUTPUT = {"print", "basicConfig", "fileConfig", "dictConfig", "exit", "quit", "_exit", "input"}
 """Calls that belong to a command line; an application that upgrades itself wants none of them."""
+EMPTY_NAMES = {"found", "heard", "it", "one", "said", "stuff", "thing", "told", "way", "what"}
+"""Names of variables that don't say what is in them."""
 
 
 @cache
@@ -58,6 +60,13 @@ def test_a_room_has_at_most_fifteen_modules() -> None:
     for exempt in (library, library / "tasks"):  # modules below the rooms, and one for each group of tasks
         assert rooms.pop(exempt) > 15, "no exemption is needed"
     assert {room.relative_to(library).as_posix(): count for room, count in rooms.items() if count > 15} == {}
+
+
+@pytest.mark.parametrize("name", EVERY, ids=lambda name: name or "__init__")
+def test_a_variable_is_named_after_what_it_holds(name: str) -> None:
+    nodes = list(ast.walk(tree(files()[name])))
+    names = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    assert not (names | {node.arg for node in nodes if isinstance(node, ast.arg)}) & EMPTY_NAMES
 
 
 def test_no_module_of_the_library_imports_a_service() -> None:

@@ -45,21 +45,21 @@ def conditional(nodes: Sequence[ast.AST]) -> dict[int, ast.expr]:
 
     The other value is that of the other branch, or without one that which the name had before.
     """
-    found: dict[int, ast.expr] = {}
+    choices: dict[int, ast.expr] = {}
     for node in reversed(nodes):  # those inside of others first
         if isinstance(node, ast.If) and node.orelse:
-            _note(found, node.test, assigned(node.body), assigned(node.orelse))
+            _note(choices, node.test, assigned(node.body), assigned(node.orelse))
         before: dict[str, list[ast.expr]] = {}
         for statement in getattr(node, "body", None) or () if isinstance(node, ast.stmt | ast.mod) else ():
             values = assigned([statement])
             if isinstance(statement, ast.If) and not statement.orelse:
-                _note(found, statement.test, before, values, is_second=True)
+                _note(choices, statement.test, before, values, is_second=True)
             before |= values
-    return found
+    return choices
 
 
 def _note(
-    found: dict[int, ast.expr],
+    choices: dict[int, ast.expr],
     test: ast.expr,
     first: Mapping[str, list[ast.expr]],
     second: Mapping[str, list[ast.expr]],
@@ -68,9 +68,9 @@ def _note(
 ) -> None:
     """Note the choice between the last values of names; the second is taken where the test is true, if *is_second*."""
     for name in first.keys() & second.keys():
-        one, other = (found.get(id(values[name][-1]), values[name][-1]) for values in (first, second))
-        choice = ast.IfExp(test, other, one) if is_second else ast.IfExp(test, one, other)
-        found[id(second[name][-1])] = ast.copy_location(choice, other)
+        chosen, other = (choices.get(id(values[name][-1]), values[name][-1]) for values in (first, second))
+        choice = ast.IfExp(test, other, chosen) if is_second else ast.IfExp(test, chosen, other)
+        choices[id(second[name][-1])] = ast.copy_location(choice, other)
 
 
 def joined_branches(nodes: Sequence[ast.AST], given: Sequence[ast.expr]) -> list[ast.expr]:
@@ -79,36 +79,36 @@ def joined_branches(nodes: Sequence[ast.AST], given: Sequence[ast.expr]) -> list
     Of the values in both branches of an ``if`` the choice is left, and so of one in an ``if`` and of that before it.
     A later value of the same block takes the place of those before it.
     """
-    found: dict[int, ast.expr] = {}
+    left_by_id: dict[int, ast.expr] = {}
     for node in reversed(nodes):  # those inside of others first
         if isinstance(node, ast.If) and node.orelse:
             first, second = (_inside([*branch], given) for branch in (node.body, node.orelse))
             if first and second:
-                body, orelse = (found.get(id(values[-1]), values[-1]) for values in (first, second))
+                body, orelse = (left_by_id.get(id(values[-1]), values[-1]) for values in (first, second))
                 choice = ast.copy_location(ast.IfExp(node.test, body, orelse), body)
-                found |= dict.fromkeys(map(id, (*first, *second)), choice)
+                left_by_id |= dict.fromkeys(map(id, (*first, *second)), choice)
         if isinstance(node, ast.stmt | ast.mod):
-            _join_block(found, getattr(node, "body", ()), given)
-    return list({id(value): value for value in (found.get(id(each), each) for each in given)}.values())
+            _join_block(left_by_id, getattr(node, "body", ()), given)
+    return list({id(value): value for value in (left_by_id.get(id(each), each) for each in given)}.values())
 
 
-def _join_block(found: dict[int, ast.expr], block: Sequence[ast.stmt], given: Sequence[ast.expr]) -> None:
+def _join_block(left_by_id: dict[int, ast.expr], block: Sequence[ast.stmt], given: Sequence[ast.expr]) -> None:
     """Note the value that is left of those in a block of statements; a function's are given when it is called."""
     before: list[ast.expr] = []
     for statement in block:
         inside = _inside([statement], given)
         if not inside or isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             continue
-        left = found.get(id(inside[-1]), inside[-1])
+        left = left_by_id.get(id(inside[-1]), inside[-1])
         if isinstance(statement, ast.If) and not (statement.orelse and all(_branches(statement, given))):
             if before and not statement.orelse:
-                former = found.get(id(before[-1]), before[-1])
+                former = left_by_id.get(id(before[-1]), before[-1])
                 left = ast.copy_location(ast.IfExp(statement.test, left, former), left)
             else:
                 before += inside
                 continue
         before += inside
-        found |= dict.fromkeys(map(id, before), left)
+        left_by_id |= dict.fromkeys(map(id, before), left)
 
 
 def _branches(statement: ast.If, given: Sequence[ast.expr]) -> tuple[list[ast.expr], list[ast.expr]]:

@@ -27,7 +27,7 @@ _QUERIES = ("execute", "exec_driver_sql", "query", *_FETCHES)
 
 def helpers(revisions: Iterable[Module], code: Code, folders: tuple[Path, ...]) -> list[Module]:
     """Return the files that revisions import and that work with Alembic's operations, such as an ``ops.py``."""
-    found: dict[Path, Module] = {}
+    helper_modules: dict[Path, Module] = {}
     waiting = list(revisions)
     known = {module.path for module in waiting}
     seen: set[tuple[str, str | None]] = set()
@@ -44,9 +44,9 @@ def helpers(revisions: Iterable[Module], code: Code, folders: tuple[Path, ...]) 
                 continue
             known.add(imported.path)
             if _has_operations(imported):
-                found[imported.path] = imported
+                helper_modules[imported.path] = imported
                 waiting.append(imported)
-    return [found[path] for path in sorted(found)]
+    return [helper_modules[path] for path in sorted(helper_modules)]
 
 
 def _has_operations(module: Module) -> bool:

@@ -136,11 +136,11 @@ class Reader:
         return self._conditional[module.path]
 
     def _imported(self, name: str, scope: _Scope) -> Text | None:
-        found = self._code.imported(scope.module, name, self._folders)
-        module = self._code.try_read(found[0]) if found else None
-        if not found or module is None or not found[1]:
+        place = self._code.imported(scope.module, name, self._folders)
+        module = self._code.try_read(place[0]) if place else None
+        if not place or module is None or not place[1]:
             return None
-        node = ast.parse(found[1], mode="eval").body
+        node = ast.parse(place[1], mode="eval").body
         return self._text(node, _Scope(module, depth=scope.depth))
 
     def _subscript(self, node: ast.Subscript, scope: _Scope) -> Text | None:
@@ -183,15 +183,15 @@ class Reader:
         for values in (*scope.values, scope.module.values):
             key = (id(values), f"class of {name}")  # of settings = settings.database, the earlier settings
             for index in range(scope.seen.get(key, len(values.get(name, ()))) - 1, -1, -1):
-                if found := self._class_of(values[name][index], replace(scope, seen={**scope.seen, key: index})):
-                    return found
+                if definition := self._class_of(values[name][index], replace(scope, seen={**scope.seen, key: index})):
+                    return definition
         if name in scope.module.classes:
             return scope.module.classes[name], scope
-        found_place = self._code.imported(scope.module, name, self._folders)
-        module = self._code.try_read(found_place[0]) if found_place else None
-        if not found_place or module is None or not found_place[1]:
+        place = self._code.imported(scope.module, name, self._folders)
+        module = self._code.try_read(place[0]) if place else None
+        if not place or module is None or not place[1]:
             return None
-        return self._class_of(ast.parse(found_place[1], mode="eval").body, _Scope(module, depth=scope.depth))
+        return self._class_of(ast.parse(place[1], mode="eval").body, _Scope(module, depth=scope.depth))
 
     def _class_of_field(self, owner: ast.ClassDef, scope: _Scope, name: str) -> tuple[ast.ClassDef, _Scope] | None:
         for node in owner.body:
@@ -209,12 +209,12 @@ class Reader:
         if function := scope.module.functions.get(name):
             inner = scope.inside(function)
             returned = (node.value for node in ast.walk(function) if isinstance(node, ast.Return) and node.value)
-            return next((found for value in returned if (found := self._class_of(value, inner))), None)
-        found_place = self._code.imported(scope.module, name, self._folders)
-        module = self._code.try_read(found_place[0]) if found_place else None
-        if not found_place or module is None or not found_place[1]:
+            return next((definition for value in returned if (definition := self._class_of(value, inner))), None)
+        place = self._code.imported(scope.module, name, self._folders)
+        module = self._code.try_read(place[0]) if place else None
+        if not place or module is None or not place[1]:
             return None
-        return self._class_named(found_place[1], _Scope(module, depth=scope.depth + 1))
+        return self._class_named(place[1], _Scope(module, depth=scope.depth + 1))
 
     def _field(  # noqa: C901, PLR0911 - a case for each way to write one
         self, owner: ast.ClassDef, name: str, scope: _Scope
@@ -238,8 +238,8 @@ class Reader:
             seen = {**scope.seen, (id(scope.values[0]), name): len(values) - 1}
             return self._text(values[-1], replace(scope, seen=seen))
         for base in owner.bases:
-            found = self._class_named(dotted(base) or "", scope)
-            if found and (text := self._field(found[0], name, replace(found[1], depth=scope.depth + 1))) is not None:
+            parent = self._class_named(dotted(base) or "", scope)
+            if parent and (text := self._field(parent[0], name, replace(parent[1], depth=scope.depth + 1))) is not None:
                 return text
         return None
 
@@ -260,11 +260,11 @@ class Reader:
             name = dotted(base) or ""
             if name.rpartition(".")[2] == "BaseSettings":
                 return True
-            found = self._class_named(name, scope)
+            definition = self._class_named(name, scope)
             if (
-                found
+                definition
                 and scope.depth < _DEEPEST
-                and self._is_settings(found[0], replace(found[1], depth=scope.depth + 1))
+                and self._is_settings(definition[0], replace(definition[1], depth=scope.depth + 1))
             ):
                 return True
         return False
@@ -313,9 +313,9 @@ class Reader:
         return self._called_elsewhere(node, name, scope)
 
     def _called_elsewhere(self, node: ast.Call, name: str, scope: _Scope) -> Text | None:
-        found = self._code.imported(scope.module, name, self._folders) if name else None
-        module = self._code.try_read(found[0]) if found else None
-        function = module.functions.get(found[1]) if found and module else None
+        place = self._code.imported(scope.module, name, self._folders) if name else None
+        module = self._code.try_read(place[0]) if place else None
+        function = module.functions.get(place[1]) if place and module else None
         if module is None or function is None:
             return None
         return self._returned(function, _Scope(module, arguments=self._given(node, function, scope), depth=scope.depth))

@@ -168,9 +168,9 @@ def _imported(module: Module, code: Code, folders: tuple[Path, ...]) -> Module |
     """Return the file that has the revision which a file of the history imports, perhaps with a star."""
     for name, (_, attribute) in module.imports.items():
         if attribute in ("*", "revision") and (place := code.imported(module, name, folders)):
-            found = code.try_read(place[0])
-            if found and "revision" in found.values:
-                return found
+            imported = code.try_read(place[0])
+            if imported and "revision" in imported.values:
+                return imported
     return None
 
 
@@ -230,8 +230,8 @@ def _session_settings(module: Module) -> dict[str, Place]:
             if match["verb"].lower() == "reset" or match["value"].lower() in ("default", "none"):
                 left.pop(setting, None)
             else:
-                what = f"it sets {setting} for the session, which doesn't last for the revisions after it here"
-                left[setting] = Place(module.path, node.lineno, f"{what}; set it in each that needs it")
+                problem = f"it sets {setting} for the session, which doesn't last for the revisions after it here"
+                left[setting] = Place(module.path, node.lineno, f"{problem}; set it in each that needs it")
     return left
 
 

@@ -64,18 +64,18 @@ class MappedClasses:
         if name in _FLASK_BASES or _NAMES_TABLES.fullmatch(name.rpartition(".")[2]):
             return True
         place = self.definition(module, name)
-        found = self._code.try_read(place[0]) if place else None
-        if place is None or found is None or depth > _DEEPEST:
+        defining = self._code.try_read(place[0]) if place else None
+        if place is None or defining is None or depth > _DEEPEST:
             return False
         if place[1].endswith(".Model"):
-            values = found.values.get(place[1].removesuffix(".Model"))
+            values = defining.values.get(place[1].removesuffix(".Model"))
             return values is not None and called(values[-1]) == "SQLAlchemy"
-        if place[1] in found.values:
-            return called(found.values[place[1]][-1]) in _MAKES_BASE
-        definition = found.classes.get(place[1])
+        if place[1] in defining.values:
+            return called(defining.values[place[1]][-1]) in _MAKES_BASE
+        definition = defining.classes.get(place[1])
         if definition is None:
             return False
-        return is_base(definition) or any(self._names_tables(found, base, depth + 1) for base in definition.bases)
+        return is_base(definition) or any(self._names_tables(defining, base, depth + 1) for base in definition.bases)
 
     def definition(self, module: Module, name: str, depth: int = 0) -> Definition | None:
         """Return where a dotted name is defined; None where that is a library, or isn't certain."""
@@ -92,8 +92,8 @@ class MappedClasses:
         place = self._code.imported(module, name, self._folders)
         if place is None and module.origin(name) is None:
             place = self._below(module, name) or self._by_star(module, name, depth)
-        found = self._code.try_read(place[0]) if place and place[1] else None
-        return self.definition(found, place[1], depth + 1) if place and found else None
+        defining = self._code.try_read(place[0]) if place and place[1] else None
+        return self.definition(defining, place[1], depth + 1) if place and defining else None
 
     def _below(self, module: Module, name: str) -> Definition | None:
         """Return the file and the rest of a name that begins with a module of a package."""
@@ -108,8 +108,8 @@ class MappedClasses:
             if attribute == "*" and not is_library(origin):
                 own_folders, origin_name = import_place(module, origin)
                 path = self._code.find(origin_name, own_folders or self._folders)
-                found = self._code.try_read(path)
-                if path and found and self.definition(found, name, depth + 1):
+                imported = self._code.try_read(path)
+                if path and imported and self.definition(imported, name, depth + 1):
                     return path, name
         return None
 
@@ -123,16 +123,16 @@ class MappedClasses:
 
     def _alike(self, place: Definition) -> set[Definition]:
         """Return a base or metadata, and the metadata or the base above it whose tables are the same."""
-        found: set[Definition] = set()
+        places: set[Definition] = set()
         unvisited = [place]
         while unvisited:
             current = unvisited.pop()
             module = self._code.try_read(current[0])
-            if current in found or module is None:
+            if current in places or module is None:
                 continue
-            found.add(current)
+            places.add(current)
             unvisited += self._above(module, current[1])
-        return found
+        return places
 
     def _above(self, module: Module, name: str) -> list[Definition]:
         nodes: list[ast.expr | None] = []

@@ -200,12 +200,12 @@ def _database(module: Module) -> str | None:
 def _model_file(module: Module, name: str, search: TableSearch, depth: int = 0) -> Path | None:
     """Return the file that has the table of an imported name, also through a package; None where it is no model."""
     place = search.code.imported(module, name, search.folders)
-    found = search.code.try_read(place[0]) if place and place[1] else None
-    if place is None or found is None or depth > _FEW:
+    imported = search.code.try_read(place[0]) if place and place[1] else None
+    if place is None or imported is None or depth > _FEW:
         return None
     if place[1] in search.mapped.names(place[0]):
         return place[0]
-    return _model_file(found, place[1], search, depth + 1) if place[1] in found.imports else None
+    return _model_file(imported, place[1], search, depth + 1) if place[1] in imported.imports else None
 
 
 def _is_metadata(value: ast.expr) -> bool:

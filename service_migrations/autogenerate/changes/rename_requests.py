@@ -101,7 +101,7 @@ def renames_of(requests: Sequence[Request], comparison: Comparison) -> list[Rena
         for request in requests
     }
     for request, match in chosen.items():
-        others = {other: it.rename for other, it in chosen.items() if it.rename.place == match.rename.place}
+        others = {key: other.rename for key, other in chosen.items() if other.rename.place == match.rename.place}
         for other, rename in others.items():
             if rename != match.rename and not rename.is_beside(match.rename):
                 raise UsageError(f"--rename {request.text} and --rename {other.text} exclude each other.")
@@ -164,8 +164,8 @@ def _between_schemas(request: Request, comparison: Comparison) -> UsageError | N
     """Return the refusal of a rename into another schema; None where it isn't one."""
     default = comparison.default or "public"
     places = [
-        [key for key in one.keys() - other.keys() if _ends_with((key[0] or default, key[1]), path)]
-        for one, other, path in (
+        [key for key in side.keys() - other_side.keys() if _ends_with((key[0] or default, key[1]), path)]
+        for side, other_side, path in (
             (comparison.live, comparison.targets, request.old),
             (comparison.targets, comparison.live, request.new),
         )

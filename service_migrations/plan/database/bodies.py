@@ -33,7 +33,7 @@ def words_to_find(changes: Changes) -> set[str]:
 
 def failing(changes: Changes, facts: Facts) -> Iterator[tuple[Place, Class | None, str]]:
     """Yield each function that isn't replaced, with what it names."""
-    replaced = {holder for what, holder, _ in changes.settled if what == "body"}
+    replaced = {holder for kind, holder, _ in changes.settled if kind == "body"}
     for row in facts.bodies:
         name = facts.plain(f"{row.schema}.{row.name}")
         if name in changes.functions.left or any(means(holder, name) for holder in replaced):

@@ -45,7 +45,7 @@ def recreated(changes: Changes, facts: Facts) -> Iterator[tuple[Place, Class | N
 
 def _unwritten(changes: Changes, name: str, holder: int, row: Row) -> Iterator[str]:
     """Yield that a view in place of a table has neither a plain query nor triggers or rules that write for it."""
-    is_written = any(what in ("trigger", "rule") and held == holder for what, held, _ in changes.settled)
+    is_written = any(kind in ("trigger", "rule") and held == holder for kind, held, _ in changes.settled)
     if row.kind in ("r", "p") and changes.views.get(holder) and not is_written:
         yield f"Statements that change {name} fail: the new view can't be written through."
 
@@ -83,7 +83,7 @@ def _own(lost: dict[str, Any]) -> set[str]:
 def _unfired(changes: Changes, name: str, holder: Object, row: Row) -> Iterator[str]:
     """Yield the triggers, rules and defaults that aren't set again."""
     for kind, former in (("trigger", row.triggers), ("rule", row.rules), ("default", row.defaults)):
-        again = [own for what, held, own in changes.settled if (what, held) == (kind, holder)]
+        again = [own for of_kind, held, own in changes.settled if (of_kind, held) == (kind, holder)]
         missing = [each for each in former if not any(fits(each, own) for own in again)]
         if missing:
             noun = f"the default of {', '.join(missing)}" if kind == "default" else f"the {kind} {', '.join(missing)}"

@@ -71,12 +71,12 @@ def publication(words: Sequence[str], name: str) -> Iterator[str]:
         name: that of the publication or the subscription.
 
     """
-    what = f"{words[1]} {name}"
+    subject = f"{words[1]} {name}"
     if words[0] == "drop" or (words[0] == "alter" and "rename" in words):
-        yield f"What is replicated by the {what} stops."
+        yield f"What is replicated by the {subject} stops."
     elif words[0] == "alter" and any(
         pair in (("drop", "table"), ("drop", "tables"), ("set", "table"), ("set", "tables")) for pair in pairwise(words)
     ):
-        yield f"Tables that the {what} doesn't have any more aren't replicated."
+        yield f"Tables that the {subject} doesn't have any more aren't replicated."
     elif words[0] == "alter" and "disable" in words:
-        yield f"What is replicated by the {what} stops."
+        yield f"What is replicated by the {subject} stops."

@@ -190,7 +190,7 @@ def _nested(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
 def _classes_of(inside: Iterable[Sequence[Token] | Unseen], scope: Scope) -> Iterator[Reason]:
     for each in inside:
         if isinstance(each, Unseen):
-            yield Class.DATA, _UNSEEN.format(each.what)
+            yield Class.DATA, _UNSEEN.format(each.subject)
         else:
             yield from classify(each, scope)
 

@@ -25,9 +25,9 @@ _READABLE = ("plpgsql", "sql")
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
-    """Code inside of a statement that isn't there to be read: ``what`` it is, before "can't be seen"."""
+    """Code inside of a statement that isn't there to be read: ``subject`` is what stands before "can't be seen"."""
 
-    what: str
+    subject: str
 
 
 def statements_of_block(block: Sequence[Token]) -> Iterator[Sequence[Token] | Unseen]:
