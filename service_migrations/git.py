@@ -15,6 +15,7 @@ __all__ = [
     "GitError",
     "blobs",
     "commit",
+    "commit_id",
     "fetch_command",
     "files",
     "git",
@@ -22,8 +23,12 @@ __all__ = [
     "is_committable",
     "is_ignored",
     "is_shallow",
+    "merge_base",
     "refuse_no_checkout",
+    "require_git",
+    "team_branch",
     "try_git",
+    "unknown_commit",
 ]
 
 TEAM_BRANCHES = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
@@ -98,6 +103,19 @@ def try_git(folder: Path, *words: str, timeout: float = _TIMEOUT) -> str | None:
         return None
 
 
+def require_git(folder: Path, *words: str) -> str:
+    """Return the output of a git command; arguments as of ``git``.
+
+    Raises:
+        UsageError: git isn't installed, takes too long or fails.
+
+    """
+    try:
+        return git(folder, *words)
+    except GitError as error:
+        raise UsageError(f"git {words[0]} failed: {error}.") from None
+
+
 def refuse_no_checkout(folder: Path) -> None:
     """Refuse a folder that is in no checkout.
 
@@ -137,6 +155,50 @@ def is_commit(folder: Path, name: str) -> bool:
     return not name.startswith("-") and (
         try_git(folder, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}") is not None
     )
+
+
+def commit_id(folder: Path, name: str, option: str) -> str:
+    """Return the id of a commit.
+
+    Args:
+        folder: a folder of the checkout.
+        name: a commit, branch or tag, as a person has named it.
+        option: where it was named, such as ``--base``, for the error.
+
+    Raises:
+        UsageError: the folder is no checkout, git isn't installed, or git doesn't know the name.
+
+    """
+    refuse_no_checkout(folder)
+    if not is_commit(folder, name):
+        raise unknown_commit(folder, name, option)
+    return require_git(folder, "rev-parse", "--verify", f"{name}^{{commit}}").strip()
+
+
+def unknown_commit(folder: Path, name: str, option: str) -> UsageError:
+    """Return the error of a name that git doesn't know; arguments as of ``commit_id``."""
+    begin = "This clone has the last commits only" if is_shallow(folder) else "Fetch it first"
+    hint = f"{begin}: {fetch_command(folder)}" if name and not name.startswith("-") else "Name another."
+    return UsageError(f"{option} {name!r}: git knows no such commit, branch or tag.", hint=hint)
+
+
+def merge_base(folder: Path, branch: str) -> str:
+    """Return the id of the commit at which HEAD left a branch, or another commit that git knows.
+
+    Raises:
+        UsageError: they have no commit in common, or git fails.
+
+    """
+    base = try_git(folder, "merge-base", branch, "HEAD")
+    if base is None:
+        text = f"{branch!r} and HEAD have no commit in common here."
+        raise UsageError(text, hint=f"Fetch all: {fetch_command(folder)}")
+    return base.strip()
+
+
+def team_branch(folder: Path) -> str | None:
+    """Return the team's branch; None where git knows none of ``TEAM_BRANCHES``."""
+    return next((name for name in TEAM_BRANCHES if is_commit(folder, name)), None)
 
 
 def is_shallow(folder: Path) -> bool:

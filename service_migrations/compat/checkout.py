@@ -13,16 +13,17 @@ from service_migrations.files import FULL
 from service_migrations.git import (
     TEAM_BRANCHES,
     GitError,
-    fetch_command,
     git,
-    is_commit,
     is_ignored,
+    merge_base,
     refuse_no_checkout,
+    require_git,
+    team_branch,
     try_git,
 )
 from service_migrations.interruption import unfinished
 
-__all__ = ["Checkout", "checkout", "find_commit", "merge_base", "other_packages"]
+__all__ = ["Checkout", "checkout", "other_packages", "parting_commit"]
 
 _LOCKS = ("uv.lock", "poetry.lock", "pdm.lock", "requirements*.txt")
 _DEPENDENCIES = ("pyproject.toml",)
@@ -34,32 +35,18 @@ Checkout = tuple[str, Path]
 """A commit, and the top level of the monorepo in it."""
 
 
-def merge_base(root: Path) -> str:
-    """Return where this branch left the team's.
+def parting_commit(root: Path) -> str:
+    """Return the commit at which this branch left the team's.
 
     Raises:
         UsageError: git isn't installed, the folder is no checkout, or there is no such branch.
 
     """
-    branch = next((name for name in TEAM_BRANCHES if is_commit(root, name)), None)
+    branch = team_branch(root)
     if branch is None:
         refuse_no_checkout(root)
-        raise UsageError(f"There is none of {', '.join(TEAM_BRANCHES)}.", hint="Name a commit with --base.")
-    return _git(root, "merge-base", branch, "HEAD")
-
-
-def find_commit(root: Path, name: str) -> str:
-    """Return the commit of a branch, tag or commit.
-
-    Raises:
-        UsageError: git isn't installed, the folder is no checkout, or git doesn't have the commit.
-
-    """
-    refuse_no_checkout(root)
-    if not is_commit(root, name):
-        hint = f"Fetch it (`{fetch_command(root)}`), or name another with --base."
-        raise UsageError(f"git has no commit {name} here.", hint=hint)
-    return _git(root, "rev-parse", "--verify", f"{name}^{{commit}}")
+        raise UsageError(f"git knows none of {', '.join(TEAM_BRANCHES)}.", hint="Name a commit with --base.")
+    return merge_base(root, branch)
 
 
 @contextmanager
@@ -68,14 +55,14 @@ def checkout(root: Path, commit: str) -> Iterator[Checkout]:
 
     Args:
         root: the top level of the monorepo.
-        commit: that of ``find_commit``.
+        commit: its id.
 
     Raises:
         ConfigurationError: this checkout or the folder of temporary files can't be written.
         UsageError: git fails for another reason.
 
     """
-    top_level = Path(_git(root, "rev-parse", "--show-toplevel"))
+    top_level = Path(require_git(root, "rev-parse", "--show-toplevel").rstrip("\n"))
     folder = Path(tempfile.mkdtemp(prefix="service-migrations-")).resolve()
     tree = folder / "code"
 
@@ -133,10 +120,3 @@ def _content(file: Path) -> bytes | None:
         return file.read_bytes()
     except OSError:
         return None
-
-
-def _git(root: Path, *words: str) -> str:
-    try:
-        return git(root, *words).strip()
-    except GitError as error:
-        raise UsageError(f"git {words[0]}: {error}.") from None

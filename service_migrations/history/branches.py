@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from service_migrations.errors import UsageError
-from service_migrations.git import TEAM_BRANCHES, is_commit, try_git
+from service_migrations.git import TEAM_BRANCHES, is_commit, try_git, unknown_commit
 from service_migrations.history import graph
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History
@@ -124,8 +124,10 @@ def revisions_in_base(service: Service, base: str | None) -> tuple[str, frozense
         # a file may have been renamed; what counts is the id in it
         matching_lines = [try_git(location, *_GREP, name, "--", ".") or "" for location in locations]
         return name, frozenset(_REVISION.findall("\n".join(matching_lines)))
-    wanted = f"commit {base!r}" if base is not None else f"branch {', '.join(TEAM_BRANCHES)}"
-    raise UsageError(f"git has no {wanted}.", service=service, hint=f"Name one with --base. {hint}")
+    if base is not None:
+        raise unknown_commit(service.root, base, "--base").of(service).with_hint(hint)
+    text = f"git knows none of {', '.join(TEAM_BRANCHES)}."
+    raise UsageError(text, service=service, hint=f"Name a commit with --base. {hint}")
 
 
 def branch_with(both: Collection[Branch], prefix: str, option: str, service: Service) -> Branch:

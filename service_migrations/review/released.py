@@ -8,7 +8,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from service_migrations.errors import UsageError
-from service_migrations.git import fetch_command, is_shallow, refuse_no_checkout, try_git
+from service_migrations.git import commit_id, is_shallow, refuse_no_checkout, try_git
 from service_migrations.monorepo import Service, discover
 from service_migrations.review.changes import Change, changes
 from service_migrations.review.revision_file import RevisionFile, by_key
@@ -105,12 +105,7 @@ def released(services: Sequence[Service], since: str, *, are_all: bool = False) 
 
 
 def _commit(root: Path, name: str) -> str:
-    refuse_no_checkout(root)
-    known = None if name.startswith("-") else try_git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
-    if not name or known is None:
-        hint = _FETCH if is_shallow(root) else f"Fetch it first: {fetch_command(root)}"
-        raise UsageError(f"--since {name!r}: git knows no such tag, branch or commit.", hint=hint)
-    commit = known.strip()
+    commit = commit_id(root, name, "--since")
     if not _is_below_head(root, commit) and is_shallow(root):
         # without the commits between, a backport and an edit look the same
         raise UsageError(f"--since {name!r}: what lies between it and HEAD isn't here.", hint=_FETCH)

@@ -6,11 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from service_migrations.errors import UsageError
-from service_migrations.git import TEAM_BRANCHES, GitError, fetch_command, git, is_commit, refuse_no_checkout, try_git
+from service_migrations.git import (
+    TEAM_BRANCHES,
+    commit_id,
+    merge_base,
+    refuse_no_checkout,
+    require_git,
+    team_branch,
+    try_git,
+)
 from service_migrations.imports import Imports
 from service_migrations.monorepo import Service, discover
 
-__all__ = ["affected", "changed", "default_base", "merge_base"]
+__all__ = ["affected", "changed", "default_base"]
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +69,7 @@ def affected(services: Sequence[Service], base: str) -> tuple[Service, ...]:
             log.info("all services are affected, by %s", path.as_posix())
             return tuple(services)
     paths = _through_links(paths, root)
-    files = map(Path, filter(None, _git(root, "ls-files", "-z").split("\0")))
+    files = map(Path, filter(None, require_git(root, "ls-files", "-z").split("\0")))
     imports, names = Imports(root, paths, files), {path.as_posix() for path in paths}
     projects = [f"{path.parent.as_posix()}/" for path in paths if path.name in _PROJECTS]
     possible = [path for path in paths if _may_be_imported(path, root, all_services)]
@@ -87,7 +95,7 @@ def default_base(root: Path) -> str:
         UsageError: there is none, or HEAD is in it already: nothing would seem to be affected. Or as of ``affected``.
 
     """
-    base = next((name for name in TEAM_BRANCHES if is_commit(root, name)), None)
+    base = team_branch(root)
     if base is None:
         refuse_no_checkout(root)
         problem = f"git knows none of {', '.join(TEAM_BRANCHES)}"
@@ -110,40 +118,18 @@ def changed(root: Path, base: str) -> frozenset[Path]:
         UsageError: as of ``affected``.
 
     """
+    commit_id(root, base, "--base")  # refuses one that git doesn't know
     parted_at = merge_base(root, base)
     options = ("--name-only", "--no-renames", "--relative", "--ignore-submodules=none", "-z")
-    paths = _git(root, "diff", *options, parted_at, "--")
-    paths += _git(root, "ls-files", "--others", "--exclude-standard", "-z")
+    paths = require_git(root, "diff", *options, parted_at, "--")
+    paths += require_git(root, "ls-files", "--others", "--exclude-standard", "-z")
     return frozenset(Path(path) for path in paths.split("\0") if path)
-
-
-def merge_base(root: Path, base: str) -> str:
-    """Return the commit at which this branch left *base*.
-
-    Raises:
-        UsageError: as of ``affected``.
-
-    """
-    if not base or base.startswith("-"):
-        raise UsageError(f"--base {base!r} is no commit, branch or tag.")
-    refuse_no_checkout(root)
-    unknown = f"git doesn't know --base {base!r}. Fetch it first: {fetch_command(root)}"
-    _git(root, "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}", problem=unknown)
-    unrelated = f"--base {base!r} and HEAD have no commit in common here. Fetch all: {fetch_command(root)}"
-    return _git(root, "merge-base", base, "HEAD", problem=unrelated).strip()
-
-
-def _git(root: Path, *words: str, problem: str = "git failed") -> str:
-    try:
-        return git(root, *words)
-    except GitError as error:
-        raise UsageError(f"{problem}{f' ({error})' if str(error) else ''}.") from None
 
 
 def _through_links(paths: frozenset[Path], root: Path) -> frozenset[Path]:
     """Return paths with those that lead to the same files through symbolic links that git knows."""
     links: dict[Path, Path] = {}
-    for line in _git(root, "ls-files", "--stage", "-z").split("\0"):
+    for line in require_git(root, "ls-files", "--stage", "-z").split("\0"):
         link = Path(line.partition("\t")[2])
         if line.startswith(_LINK) and (root / link).is_symlink():
             links[link] = Path(os.path.normpath(link.parent / (root / link).readlink()))

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from service_migrations.errors import UsageError
 from service_migrations.files import SOURCE, read_bytes
-from service_migrations.git import GitError, blobs, files
+from service_migrations.git import GitError, blobs, files, merge_base
 from service_migrations.history.files.fingerprint import fingerprint_or_checksum
-from service_migrations.rollout.affected import changed, merge_base
+from service_migrations.rollout.affected import changed
 
 __all__ = ["new_revisions"]
 
@@ -33,6 +33,6 @@ def new_revisions(root: Path, base: str, paths: Iterable[str]) -> frozenset[str]
         oids = [before[path].oid for path in all_changed if path.endswith(".py") and path in before]
         known = {fingerprint_or_checksum(source) for source in blobs(root, oids).values()}
     except GitError as error:
-        raise UsageError(f"git failed ({error}).") from None
+        raise UsageError(f"git failed: {error}.") from None
     sources = ((path, read_bytes(root / path, SOURCE)) for path in candidates)
     return frozenset(path for path, source in sources if fingerprint_or_checksum(source) not in known)

@@ -133,14 +133,16 @@ def _interpreter(root: "Path", code: "Checkout", python: str, *, new_code: bool)
 
 def _given(root: "Path", services: "Sequence[Service]", base: str) -> dict[str, str]:
     """Return the commit of *base* for each service; by default, where this branch left the team's."""
-    from service_migrations.compat.checkout import find_commit, merge_base
+    from service_migrations.compat.checkout import parting_commit
+    from service_migrations.git import commit_id
 
-    return dict.fromkeys((each.name for each in services), find_commit(root, base or merge_base(root)))
+    commit = commit_id(root, base, "--base") if base else parting_commit(root)
+    return dict.fromkeys((each.name for each in services), commit)
 
 
 def _deployed(services: "Sequence[Service]") -> "tuple[dict[str, str], list[MigrationError]]":
     """Return the commit of the last run on each service's database, and the errors of the others."""
-    from service_migrations.compat.checkout import find_commit
+    from service_migrations.git import commit_id
     from service_migrations.ledger import entries as ledger
     from service_migrations.settings.model import Settings, load_many
 
@@ -153,7 +155,10 @@ def _deployed(services: "Sequence[Service]") -> "tuple[dict[str, str], list[Migr
                 service=settings.service,
                 hint="Name it with --base.",
             )
-        return find_commit(settings.service.root, commit)
+        try:
+            return commit_id(settings.service.root, commit, "the commit of its ledger,")
+        except UsageError as error:
+            raise error.of(settings.service).with_hint("Or name one with --base.") from None
 
     return each_service(load_many(services), commit, service_name)
 

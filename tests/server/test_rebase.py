@@ -166,7 +166,7 @@ def test_the_base_is_the_teams_branch_of_the_remote_before_the_local_one(diverge
 def test_another_base_can_be_named(diverged):
     git(diverged, "branch", "-m", "main", "trunk")
     git(diverged, "merge", "trunk", fails=True)
-    assert "Name one with --base" in refused(diverged)
+    assert "Name a commit with --base" in refused(diverged)
     done(diverged.inv("db.rebase", "--service", "billing", "--base", "trunk"))
     assert chain(diverged) == ["a1", "t2", "m2", "m3"]
 
@@ -204,8 +204,8 @@ def test_my_first_revision_may_be_the_first_of_all(repo):
 
 def test_what_can_not_be_told_or_moved_is_refused_and_nothing_is_changed(diverged):
     git(diverged, "merge", "main", fails=True)
-    assert "no commit 'nope'" in refused(diverged, "--base", "nope")
-    assert "no commit '--help'" in refused(diverged, "--base=--help")
+    assert "--base 'nope': git knows no such commit" in refused(diverged, "--base", "nope")
+    assert "--base '--help': git knows no such commit" in refused(diverged, "--base=--help")
     assert "doesn't select one head" in refused(diverged, "--revision", "a1")
     assert "doesn't select one head" in refused(diverged, "--onto", "zzz")
     assert "is not their head" in refused(diverged, "--revision", "m3", "--onto", "m3")
@@ -218,7 +218,7 @@ def test_what_can_not_be_told_or_moved_is_refused_and_nothing_is_changed(diverge
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (("--base", "nope"), "git has no commit 'nope'"),
+        (("--base", "nope"), "--base 'nope': git knows no such commit, branch or tag."),
         (("--onto", "zzz"), "--onto 'zzz' is no revision. Heads: m3."),
         (("--revision", "zzz"), "--revision 'zzz' is no revision. Heads: m3."),
     ],

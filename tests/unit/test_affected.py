@@ -356,7 +356,10 @@ def test_the_command_prints_one_line_of_json_for_a_matrix(repo):
     ("words", "said"),
     [
         (("db.affected",), "--base is missing"),
-        (("db.affected", "--base", "nope"), "git doesn't know --base 'nope'"),
+        (
+            ("db.affected", "--base", "nope"),
+            "--base 'nope': git knows no such commit, branch or tag. Fetch it first: git fetch --tags",
+        ),
         (("db.upgrade", "--affected"), "--base is missing"),
         (("db.upgrade", "--base", "main"), "Add --affected"),
         (("db.upgrade", "--shard", "4/3"), "there is no shard 4 of 3"),
@@ -427,7 +430,8 @@ def test_a_shallow_clone_says_how_to_fetch(repo, tmp_path):
     for task in ("db.affected", "db.check --affected"):
         ran = Monorepo(shallow).inv(*task.split(), "--base", "HEAD~1")
         assert ran.code == 2, ran.text
-        assert "git doesn't know --base 'HEAD~1'. Fetch it first: git fetch --unshallow --tags" in ran.err
+        assert "--base 'HEAD~1': git knows no such commit, branch or tag. This clone has the last " in ran.err
+        assert ran.err.rstrip().endswith("git fetch --unshallow --tags")
 
 
 @pytest.mark.parametrize(

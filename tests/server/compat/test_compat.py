@@ -440,8 +440,11 @@ def test_a_service_under_another_name_isnt_taken_for_a_new_one(repo: Monorepo) -
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--base", "nothing"), "git has no commit nothing here. Fetch it (`git fetch --tags`), or name another"),
-        (("--base", "--help"), "git has no commit --help here"),
+        (
+            ("--base", "nothing"),
+            "--base 'nothing': git knows no such commit, branch or tag. Fetch it first: git fetch --tags",
+        ),
+        (("--base", "--help"), "--base '--help': git knows no such commit, branch or tag. Name another."),
         (("--base", "main", "--deployed"), "both name the code that runs"),
         (("--write", "--new-code"), "don't go together"),
         (("--python", "/nowhere/python"), "/nowhere/python can't be run: No such file or directory"),

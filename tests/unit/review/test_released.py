@@ -467,7 +467,7 @@ def test_where_nothing_was_there_nothing_is_compared(repo):
 
 @pytest.mark.parametrize("since", ["v9", "", "--all", "v1:migrations", "no such"])
 def test_a_commit_that_does_not_exist_is_a_wrong_use(repo, since):
-    with pytest.raises(UsageError, match="git knows no such tag, branch or commit"):
+    with pytest.raises(UsageError, match="git knows no such commit, branch or tag"):
         compare(repo, since)
 
 
