@@ -30,7 +30,7 @@ from service_migrations.failures.rights import grant
 from service_migrations.failures.servers import is_exhausted, resource_hint
 from service_migrations.files import SOURCE, read_bytes
 from service_migrations.monorepo import Service, discover
-from service_migrations.sql.asyncpg import advice
+from service_migrations.sql.asyncpg_refusals import advice
 
 __all__ = ["environment_place", "lost_failure", "replay_failure", "revision_failure"]
 

@@ -22,7 +22,7 @@ from service_migrations.plan.squawk_text import warnings_of
 from service_migrations.session.locks import process_lock
 from service_migrations.session.session import open_session
 from service_migrations.settings.model import Settings
-from service_migrations.sql.asyncpg import refusal
+from service_migrations.sql.asyncpg_refusals import refusal
 
 __all__ = ["Plan", "plan", "review_revisions"]
 

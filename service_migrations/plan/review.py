@@ -7,6 +7,7 @@ from itertools import takewhile
 from service_migrations.history.revisions import History
 from service_migrations.history.sql.offline import Piece, Rendered
 from service_migrations.plan.classes import Class, Reason
+from service_migrations.plan.committed_breaks import read_breaks
 from service_migrations.plan.default_partitions import default_partitions
 from service_migrations.plan.revision_text import RevisionText, revision_text
 from service_migrations.plan.squawk import SquawkWarning
@@ -14,7 +15,6 @@ from service_migrations.plan.squawk_text import Line, block_statements, sql_of
 from service_migrations.plan.statements.classify import classify
 from service_migrations.plan.statements.nested import Unseen, nested_statements, statements_of_block
 from service_migrations.plan.statements.novelty import Scope
-from service_migrations.plan.tried import read_breaks
 from service_migrations.plan.unfounded import unfounded
 from service_migrations.plan.unrendered import reasons
 from service_migrations.sql.clauses import actions, has_own, name_at

@@ -113,7 +113,7 @@ def _refuse_both(options: "Mapping[str, object]", why: str) -> None:
 def _write(monorepo: Monorepo, result: "Compat") -> None:
     """Write the file of each new revision that breaks something, and remove those of the others."""
     from service_migrations.history.revisions import read
-    from service_migrations.plan.tried import write_breaks
+    from service_migrations.plan.committed_breaks import write_breaks
 
     service = monorepo.find(result.service)
     history = read(service)

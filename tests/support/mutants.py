@@ -67,7 +67,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "adoption/code/dsn_source.py": (("tests/unit/adoption",), ()),
     "adoption/writing.py": (("tests/unit/adoption",), ()),
     "testing/portable.py": (("tests/unit/test_portable.py",), ("tests/server/test_same_schema.py",)),
-    "sql/asyncpg.py": (("tests/unit/test_refused.py",), ()),
+    "sql/asyncpg_refusals.py": (("tests/unit/test_refused.py",), ()),
     "history/files/static.py": (
         ("tests/unit/test_static.py", "tests/unit/test_histories.py"),
         ("tests/server/test_scan.py",),

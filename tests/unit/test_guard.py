@@ -10,8 +10,8 @@ from service_migrations.errors import MigrationError, UsageError
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, read
 from service_migrations.plan.classes import Class
+from service_migrations.plan.committed_breaks import write_breaks
 from service_migrations.plan.guard import EDITED, Guard, classes
-from service_migrations.plan.tried import write_breaks
 from service_migrations.settings.model import load
 from service_migrations.settings.sources import Sources
 from service_migrations.upgrade.undo import _add

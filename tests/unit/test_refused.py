@@ -6,7 +6,7 @@ import pytest
 
 from service_migrations.history.sql import refused as module
 from service_migrations.history.sql.refused import refused
-from service_migrations.sql.asyncpg import _TYPES, SETTING, advice, refusal
+from service_migrations.sql.asyncpg_refusals import _TYPES, SETTING, advice, refusal
 from tests.support.monorepo import Monorepo
 
 REFUSED = {

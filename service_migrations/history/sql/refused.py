@@ -7,7 +7,7 @@ from pathlib import Path
 from service_migrations.history.files.parsing import parse
 from service_migrations.history.sql.reached import reached
 from service_migrations.monorepo import Service
-from service_migrations.sql.asyncpg import SETTING, refusal
+from service_migrations.sql.asyncpg_refusals import SETTING, refusal
 
 __all__ = ["refused"]
 
