@@ -8,6 +8,7 @@ from service_migrations.errors import DifferenceError, UsageError
 from service_migrations.tasks.init import print_written, root_or_folder
 from service_migrations.tasks.support import console
 from service_migrations.tasks.support.each import each_at_once, fail, report
+from service_migrations.tasks.support.options import JSON
 from service_migrations.tasks.support.task import SERVICE, SERVICES, exactly_one, selected, task
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ __all__ = ["adopt", "baseline"]
         "service": f"With --verify. {SERVICES}",
         "verify": "Find the revision that a database is really at; 3 where its stamp is wrong or differences remain.",
         "write": "Write the table in pyproject.toml, the shared env.py, tasks.py, noxfile.py and head.txt.",
-        "json": "Print JSON, for another program.",
+        "json": JSON,
     },
 )
 def adopt(_: Context, service: list[str], verify: bool = False, write: bool = False, json: bool = False) -> None:

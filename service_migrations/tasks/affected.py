@@ -13,8 +13,9 @@ from service_migrations.tasks.support.task import SERVICES, selected, task
 if TYPE_CHECKING:
     from service_migrations.monorepo import Service
 
-__all__ = ["BASE", "affected", "narrowed"]
+__all__ = ["AFFECTED", "BASE", "affected", "narrowed"]
 
+AFFECTED = "Only the services that differ from --base, as db.affected lists them."
 BASE = "What to compare with: a commit, branch or tag (origin/HEAD, origin/main, main or so)."
 
 

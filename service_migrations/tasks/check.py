@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 from invoke.context import Context
 
 from service_migrations.errors import DifferenceError
-from service_migrations.tasks.affected import BASE, narrowed
+from service_migrations.tasks.affected import AFFECTED, BASE, narrowed
 from service_migrations.tasks.support import console
 from service_migrations.tasks.support.accepted import print_accepted
 from service_migrations.tasks.support.annotations import annotate
 from service_migrations.tasks.support.each import each_at_once, fail
+from service_migrations.tasks.support.options import JSON
 from service_migrations.tasks.support.task import SERVICES, selected, task
 
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ __all__ = ["check"]
     iterable=["service"],
     help={
         "service": SERVICES,
-        "affected": "Only the services that differ from --base, as db.affected lists them.",
+        "affected": AFFECTED,
         "base": BASE,
-        "json": "Print JSON, for another program.",
+        "json": JSON,
     },
 )
 def check(_: Context, service: list[str], affected: bool = False, base: str = "", json: bool = False) -> None:

@@ -11,6 +11,7 @@ from service_migrations.errors import DifferenceError, UsageError
 from service_migrations.monorepo import Monorepo
 from service_migrations.tasks.support import console
 from service_migrations.tasks.support.each import each as each_service, fail, report
+from service_migrations.tasks.support.options import JSON
 from service_migrations.tasks.support.task import SERVICES, selected, service_name, task
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ __all__ = ["compat"]
         "python": "An interpreter that has the packages of the code that is tried.",
         "postgres": "The version of the throw-away server (the oldest that pyproject.toml names).",
         "write": "Write what breaks beside the measurements, for the plan and for the upgrade to refuse it.",
-        "json": "Print JSON, for another program.",
+        "json": JSON,
     },
 )
 def compat(

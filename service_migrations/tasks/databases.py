@@ -8,6 +8,7 @@ from service_migrations.errors import MigrationError
 from service_migrations.monorepo import discover
 from service_migrations.tasks.support import console
 from service_migrations.tasks.support.each import each, fail
+from service_migrations.tasks.support.options import YES
 from service_migrations.tasks.support.task import SERVICE, SERVICES, exactly_one, run, selected, service_name, task
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def create(_: Context, service: list[str]) -> None:
     fail(each(load_many(services), create_one, service_name)[1], len(services))
 
 
-@task(iterable=["service"], help={"service": SERVICE, "yes": "Don't ask."})
+@task(iterable=["service"], help={"service": SERVICE, "yes": YES})
 def drop(_: Context, service: list[str], yes: bool = False) -> None:
     """Drop one service's database; asks first."""
     from service_migrations.databases import admin

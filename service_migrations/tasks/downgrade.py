@@ -8,12 +8,19 @@ from service_migrations.errors import UsageError
 from service_migrations.tasks.plan import reverted_lines
 from service_migrations.tasks.support import console
 from service_migrations.tasks.support.flags import remainder_words
-from service_migrations.tasks.support.options import LIMITS, SQL, asked_limits, describe, refuse_beside_sql, with_limits
+from service_migrations.tasks.support.options import (
+    ALLOW_DESTRUCTIVE,
+    LIMITS,
+    SQL,
+    YES,
+    asked_limits,
+    refuse_beside_sql,
+    with_limits,
+)
+from service_migrations.tasks.support.outcome_line import describe
 from service_migrations.tasks.support.task import SERVICE, exactly_one, run, task
 
 __all__ = ["alembic", "downgrade", "stamp", "undo"]
-
-_YES = "Don't ask."
 
 
 @task(
@@ -23,8 +30,8 @@ _YES = "Don't ask."
     help={
         "service": SERVICE,
         "revision": "Where to: base, a revision's id or its beginning, or -1 for one step.",
-        "allow": "Allow what destroys data where the target isn't local; may be repeated.",
-        "yes": _YES,
+        "allow": ALLOW_DESTRUCTIVE,
+        "yes": YES,
         "sql": SQL + " --revision is then a range, from:to.",
         **LIMITS,
     },
@@ -77,8 +84,8 @@ def downgrade(
     iterable=["service", "allow"],
     help={
         "service": SERVICE,
-        "allow": "Allow what destroys data where the target isn't local; may be repeated.",
-        "yes": _YES,
+        "allow": ALLOW_DESTRUCTIVE,
+        "yes": YES,
         **LIMITS,
     },
 )
@@ -123,7 +130,7 @@ def _ask(question: str, lines: list[str]) -> None:
         "service": SERVICE,
         "revision": "What to write: head, base, or a revision's id.",
         "purge": "Empty the version table first, where it names a revision that is gone.",
-        "yes": _YES,
+        "yes": YES,
     },
 )
 def stamp(_: Context, service: list[str], revision: str = "", purge: bool = False, yes: bool = False) -> None:

@@ -9,6 +9,7 @@ from service_migrations.errors import DifferenceError
 from service_migrations.tasks.support import console
 from service_migrations.tasks.support.accepted import print_accepted
 from service_migrations.tasks.support.each import each_at_once, fail, report
+from service_migrations.tasks.support.options import JSON
 from service_migrations.tasks.support.task import SERVICES, selected, task
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ __all__ = ["drift"]
     help={
         "service": SERVICES,
         "grants": "Compare owners and privileges, too.",
-        "json": "Print JSON, for another program.",
+        "json": JSON,
     },
 )
 def drift(_: Context, service: list[str], grants: bool = False, json: bool = False) -> None:

@@ -10,6 +10,7 @@ from service_migrations.monorepo import Monorepo, Service
 from service_migrations.tasks.affected import BASE, narrowed
 from service_migrations.tasks.support import console
 from service_migrations.tasks.support.each import each, fail
+from service_migrations.tasks.support.options import JSON
 from service_migrations.tasks.support.task import SERVICES, number, selected, task
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ __all__ = ["evidence"]
         "down": "Measure the downgrades too.",
         "fail-on": "Exit with 3 on this: rewrite, writers-blocked>1s, readers-blocked>1s, held>1s; may be repeated.",
         "write": "Write a file for each revision, below the folder evidence beside env.py.",
-        "json": "Print JSON, for another program.",
+        "json": JSON,
     },
 )
 def evidence(

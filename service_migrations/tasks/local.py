@@ -11,6 +11,7 @@ from invoke.exceptions import Exit
 from service_migrations.errors import MigrationError, UsageError, worst_exit_code
 from service_migrations.monorepo import Monorepo, Service
 from service_migrations.tasks.support import console
+from service_migrations.tasks.support.options import YES
 from service_migrations.tasks.support.signals import Stopped
 from service_migrations.tasks.support.task import number, run, task
 from service_migrations.tasks.upgrade import roll_out
@@ -143,7 +144,7 @@ def _row(settings: "Settings | MigrationError", result: "Result | None") -> list
     return [target, ", ".join(outcome.after) or "base", state, f"{outcome.seconds:.2f}"]
 
 
-@task(settings=False, help={"purge": "Remove the server's data too; asks first.", "yes": "Don't ask."})
+@task(settings=False, help={"purge": "Remove the server's data too; asks first.", "yes": YES})
 def down(_: Context, purge: bool = False, yes: bool = False) -> None:
     """Stop the project's own PostgreSQL; --purge removes its data."""
     from service_migrations.postgres import local

@@ -9,6 +9,7 @@ from invoke.exceptions import Exit
 from service_migrations.errors import MigrationError, worst_exit_code
 from service_migrations.tasks.support import console
 from service_migrations.tasks.support.each import fail, print_each, report
+from service_migrations.tasks.support.options import JSON
 from service_migrations.tasks.support.task import (
     SERVICE,
     SERVICES,
@@ -22,10 +23,8 @@ from service_migrations.tasks.support.task import (
 
 __all__ = ["doctor", "locks", "log", "wait"]
 
-_JSON = "Print JSON, for another program."
 
-
-@task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
+@task(iterable=["service"], help={"service": SERVICES, "json": JSON})
 def log(_: Context, service: list[str], json: bool = False) -> None:
     """List what was run on each database, newest first."""
     from service_migrations.ledger import entries as ledger
@@ -78,7 +77,7 @@ def wait(_: Context, service: list[str], head: bool = False, timeout: str = "5m"
     console.result(f"{answer.service}: {answer.target} {state} ({answer.seconds:.2f} s)")
 
 
-@task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
+@task(iterable=["service"], help={"service": SERVICES, "json": JSON})
 def doctor(_: Context, service: list[str], json: bool = False) -> None:
     """Find what would stop an upgrade, with the fix of each."""
     from service_migrations.health import doctor as health
@@ -117,7 +116,7 @@ def doctor(_: Context, service: list[str], json: bool = False) -> None:
         raise Exit("", code=worst_exit_code(errors))
 
 
-@task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
+@task(iterable=["service"], help={"service": SERVICES, "json": JSON})
 def locks(_: Context, service: list[str], json: bool = False) -> None:
     """Show holder and waiters of each database's migration lock."""
     from service_migrations.connection.connector import connector_of

@@ -8,6 +8,7 @@ from invoke.exceptions import Exit
 
 from service_migrations.errors import worst_exit_code
 from service_migrations.tasks.support import console
+from service_migrations.tasks.support.options import JSON
 from service_migrations.tasks.support.task import SERVICES, run, selected, task
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _LONG = 80
     help={
         "service": SERVICES,
         "database": "Only the database of this name.",
-        "json": "Print JSON, for another program.",
+        "json": JSON,
     },
 )
 def owners(_: Context, service: list[str], database: str = "", json: bool = False) -> None:

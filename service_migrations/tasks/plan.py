@@ -11,6 +11,7 @@ from service_migrations.errors import DifferenceError, UsageError
 from service_migrations.monorepo import find
 from service_migrations.tasks.support import console
 from service_migrations.tasks.support.each import each, fail
+from service_migrations.tasks.support.options import JSON
 from service_migrations.tasks.support.task import SERVICES, selected, service_name, task
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ __all__ = ["plan", "reverted_lines"]
         "revision": "Up to where: head, a revision's id or its beginning, or +1 for one step.",
         "downgrade": "Plan a downgrade instead, of one service: base, a revision's id or its beginning, or -1.",
         "exit-code": "End with 3 when something is pending.",
-        "json": "Print JSON, for another program.",
+        "json": JSON,
         "sql": "Print the SQL of each revision too.",
     },
 )

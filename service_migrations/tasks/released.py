@@ -10,6 +10,7 @@ from service_migrations.errors import DifferenceError, UsageError
 from service_migrations.monorepo import Monorepo, Service, select
 from service_migrations.tasks.support import console
 from service_migrations.tasks.support.each import fail, report
+from service_migrations.tasks.support.options import JSON
 from service_migrations.tasks.support.task import SERVICES, run, selected, task
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _FIX = (
         "since": "What was released: a tag, branch or commit (the newest tag below HEAD that --tags matches).",
         "tags": f"A pattern of tags ({_TAGS}).",
         "upgrade": "Upgrade a database of each tag, and compare it with a fresh one, on a throw-away server.",
-        "json": "Print JSON, for another program.",
+        "json": JSON,
     },
 )
 def released(

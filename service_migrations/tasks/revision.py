@@ -119,8 +119,8 @@ def merge(_: Context, service: list[str], message: str = "merge heads") -> None:
     help={
         "service": SERVICE,
         "base": "The commit whose revisions are theirs (origin/HEAD, origin/main, main or so).",
-        "onto": "Their head, where git can't tell.",
-        "revision": "A revision of yours, where git can't tell.",
+        "onto": "Their head, where git doesn't know it.",
+        "revision": "A revision of yours, where git doesn't know it.",
     },
 )
 def rebase(_: Context, service: list[str], base: str = "", onto: str = "", revision: str = "") -> None:

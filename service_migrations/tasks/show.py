@@ -13,6 +13,7 @@ from service_migrations.monorepo import Monorepo
 from service_migrations.pyproject import FILE
 from service_migrations.tasks.support import console
 from service_migrations.tasks.support.each import each, fail, print_each
+from service_migrations.tasks.support.options import JSON
 from service_migrations.tasks.support.task import SERVICE, SERVICES, exactly_one, run, selected, task
 
 if TYPE_CHECKING:
@@ -24,10 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["current", "env", "heads", "history", "services", "show", "status"]
 
-_JSON = "Print JSON, for another program."
 
-
-@task(logs=True, iterable=["service"], help={"service": SERVICES, "json": _JSON})
+@task(logs=True, iterable=["service"], help={"service": SERVICES, "json": JSON})
 def current(_: Context, service: list[str], json: bool = False) -> None:
     """Show the revision that each database is at."""
     from service_migrations.rollout import status as fleet
@@ -56,7 +55,7 @@ def current(_: Context, service: list[str], json: bool = False) -> None:
         "check": "End with 3 where a service has two heads without branch labels, its head.txt names others, or a "
         "history has no service.",
         "write": "Write each head.txt.",
-        "json": _JSON,
+        "json": JSON,
     },
 )
 def heads(_: Context, service: list[str], check: bool = False, write: bool = False, json: bool = False) -> None:
@@ -116,7 +115,7 @@ def _forsaken(selected_services: "Sequence[Service]") -> "list[MigrationError]":
     ]
 
 
-@task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
+@task(iterable=["service"], help={"service": SERVICES, "json": JSON})
 def history(_: Context, service: list[str], json: bool = False) -> None:
     """List each service's revisions, newest first."""
     from service_migrations.history.listing import listed
@@ -173,7 +172,7 @@ def show(_: Context, service: list[str], revision: str = "head") -> None:
     console.result(source_text((target_service.root / Path(matches[0].path)).read_bytes()).rstrip())
 
 
-@task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
+@task(iterable=["service"], help={"service": SERVICES, "json": JSON})
 def status(_: Context, service: list[str], json: bool = False) -> None:
     """Show target, current, head and pending of all services."""
     from service_migrations.rollout import status as fleet
@@ -210,7 +209,7 @@ def status(_: Context, service: list[str], json: bool = False) -> None:
     fail(errors, len(statuses))
 
 
-@task(iterable=["service"], help={"service": SERVICES, "json": _JSON})
+@task(iterable=["service"], help={"service": SERVICES, "json": JSON})
 def env(_: Context, service: list[str], json: bool = False) -> None:
     """List settings with their origin; passwords are masked."""
     from service_migrations.settings.model import load_many
@@ -251,7 +250,7 @@ def env(_: Context, service: list[str], json: bool = False) -> None:
     help={
         "service": "A service's name; may be repeated. Where it is missing, all services.",
         "verbose": "Show each name and folder of a service, and whether convention or pyproject.toml says so.",
-        "json": _JSON,
+        "json": JSON,
     },
 )
 def services(_: Context, service: list[str], verbose: bool = False, json: bool = False) -> None:

@@ -10,10 +10,11 @@ from invoke.exceptions import Exit
 
 from service_migrations.errors import MigrationError, UsageError, worst_exit_code
 from service_migrations.monorepo import find
-from service_migrations.tasks.affected import BASE, narrowed
+from service_migrations.tasks.affected import AFFECTED, BASE, narrowed
 from service_migrations.tasks.support import console
 from service_migrations.tasks.support.board import Board
-from service_migrations.tasks.support.options import LIMITS, SQL, asked_limits, describe, refuse_beside_sql, with_limits
+from service_migrations.tasks.support.options import LIMITS, SQL, asked_limits, refuse_beside_sql, with_limits
+from service_migrations.tasks.support.outcome_line import describe
 from service_migrations.tasks.support.signals import Stopped, handling
 from service_migrations.tasks.support.task import SERVICES, naming_option, number, run, selected, task
 
@@ -38,7 +39,7 @@ __all__ = ["roll_out", "upgrade"]
         "jobs": "How many services at once at most; by default two for each core, up to 8.",
         "fail_fast": "Start no other service after one has failed.",
         "canary": "A service that goes first and alone, where it is one of them; if it fails, no other is started.",
-        "affected": "Only the services that differ from --base, as db.affected lists them.",
+        "affected": AFFECTED,
         "base": BASE,
         "shard": "Only one part of the services: 3/10, or /10 where JOB_COMPLETION_INDEX says which.",
         **LIMITS,
