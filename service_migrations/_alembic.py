@@ -48,7 +48,7 @@ _NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
 
 
 def answers_to_any_name(script: Script) -> bool:
-    """Whether a revision's module has a name that Alembic asks for and no file assigns: by a ``__getattr__``."""
+    """Whether a revision's module answers to any name, by a ``__getattr__``, and so to what only Alembic asks for."""
     return hasattr(script.module, "_alembic_source_encoding")
 
 

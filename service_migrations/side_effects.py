@@ -98,7 +98,7 @@ def _acting() -> Iterator[_Block]:
 
 
 class _Guards:
-    """What tells the open blocks of a thread or task what it does; there while a block of any of them is open."""
+    """The functions that report to the open blocks what a thread or task does; in place while a block is open."""
 
     def __init__(self) -> None:
         self._open, self._has_hook, self._lock = 0, False, threading.RLock()

@@ -1,4 +1,4 @@
-"""What an env.py imports for what the import does: a type, an operation of Alembic's, a patch.
+"""What the imports of an env.py register: types, operations of Alembic, patches.
 
 The shared env.py imports nothing of it, and a revision that needs it fails there, or does something else.
 """

@@ -229,14 +229,14 @@ def _of_columns(table: Object, catalog: Catalog) -> Iterator[str]:
 
 
 def _own_columns(partition: Object, parent: Object, catalog: Catalog) -> Iterator[str]:
-    """Yield the statements for what the columns of a partition have otherwise than those of its parent."""
+    """Yield the statements for the columns of a partition that differ from those of its parent."""
     inherited = {column.name: column for column in catalog.parts(parent, "column")}
     for column in catalog.parts(partition, "column"):
         yield from own_column(partition, column, inherited.get(column.name, column))
 
 
 def own_column(partition: Object, column: Object, inherited: Object) -> Iterator[str]:
-    """Yield the statements for what a column of a partition has otherwise than that of its parent."""
+    """Yield the statements for what differs between a column of a partition and that of its parent."""
     facts, others = column.facts, inherited.facts
     alter = f"ALTER TABLE {partition.address} ALTER COLUMN {column.address}"
     if facts.get("default") != others.get("default"):

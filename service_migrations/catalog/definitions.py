@@ -122,7 +122,7 @@ def sequence_options(facts: Mapping[str, object], *names: str) -> str:
 
 
 def restart(before: Mapping[str, object], after: Mapping[str, object]) -> str:
-    """Return the clause with which a sequence begins anew, where no number of the former range is in the new one.
+    """Return the clause that restarts a sequence, where no number of the former range is in the new one.
 
     PostgreSQL refuses limits that the sequence's last number isn't within. Where the ranges overlap, only the server
     knows that number.

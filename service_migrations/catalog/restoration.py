@@ -122,7 +122,7 @@ def _renamed(part: Object, name: str) -> Object:
 
 
 def numbering(sequence: Object, kind: str) -> tuple[str, ...]:
-    """Return the statement for the options that a sequence has otherwise than that of a new serial of a type."""
+    """Return the statement for the options in which a sequence differs from that of a new serial of a type."""
     bits = {"smallint": 15, "integer": 31}.get(kind, 63)
     usual = {"increment": 1, "minimum": 1, "maximum": 2**bits - 1, "start": 1, "cache": 1, "cycle": False}
     facts = sequence.facts

@@ -18,19 +18,19 @@ _SYNC = ("sync", "--frozen", "--all-packages", "--quiet")
 class Environments:
     """The interpreters of a checkout's services; the environments are removed with the checkout."""
 
-    def __init__(self, root: Path, code: Checkout, tell: Callable[[str], None]) -> None:
+    def __init__(self, root: Path, code: Checkout, note: Callable[[str], None]) -> None:
         """Make no environment yet.
 
         Args:
             root: the top level of the monorepo.
             code: the running code's checkout.
-            tell: called with a line for a person.
+            note: called with a line for a person.
 
         """
-        self._root, self._tell = root, tell
+        self._root, self._note = root, note
         self._commit, self._code = code
         self._pythons: dict[str, str] = {}
-        self._told: set[str] = set()
+        self._noted: set[str] = set()
 
     def python(self, service: Service) -> str:
         """Return the interpreter for a service's models; empty for this one.
@@ -50,7 +50,7 @@ class Environments:
         uv = shutil.which("uv")
         if uv is None:
             return self._this([lock], "uv isn't installed")
-        self._tell(f"Installing the packages of {lock} at {self._commit[:12]}")
+        self._note(f"Installing the packages of {lock} at {self._commit[:12]}")
         environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
         environment["UV_PROJECT_ENVIRONMENT"] = ".venv"
         command = [uv, *_SYNC, "--project", str(folder)]
@@ -70,7 +70,7 @@ class Environments:
             f"{', '.join(files)} of {self._commit[:12]} {verb} from today's; its models are imported with today's "
             f"packages{reason}. Name an interpreter that has its own with --python."
         )
-        if line not in self._told:
-            self._told.add(line)
-            self._tell(line)
+        if line not in self._noted:
+            self._noted.add(line)
+            self._note(line)
         return ""

@@ -58,7 +58,7 @@ def _choose(statements: Statements, made: rows.Rows, table: sa.Table) -> None:
 
 
 def _leave_out(statements: Statements, made: rows.Rows, table: sa.Table) -> dict[str, str]:
-    """Leave the columns out that keep a row from being made and aren't needed, and tell why, by column."""
+    """Leave out the columns that keep a row from being made and aren't needed; return why, by column."""
     reasons: dict[str, str] = {}
     with suppress(rows.UnfillableError):
         if statements.attempt(lambda: made.insert(statements.run, table)) is None:

@@ -2,8 +2,8 @@
 
 This file is run by that interpreter, which may have other versions of all packages, and not this library. It reads one
 line of JSON with the place of the models and the server. Then there is an answer, a line of JSON, to each line with a
-command and a database: ``record`` remembers which statements the database takes, ``repeat`` tells which of those it
-doesn't take any more, ``keep`` leaves rows behind.
+command and a database: ``record`` remembers which statements the database takes, ``repeat`` returns those that it no
+longer takes, ``keep`` leaves rows behind.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ class Probe:
     """What the models do, tried on a connection and rolled back."""
 
     def __init__(self, tables: dict[str, sa.Table], kinds: dict[Any, list[Any]], hooks: dict[str, Function]) -> None:
-        """Take the tables, the values of the columns that tell classes apart, and the team's own tries."""
+        """Take the tables, the values of the discriminator columns, and the team's own tries."""
         self._rows, self._hooks, self._statements = rows.Rows(tables, kinds), hooks, Statements()
         self._known: set[tuple[str, str, str]] = set()
         self._types: dict[tuple[str, str], Any] = {}
@@ -62,7 +62,7 @@ class Probe:
         self._statements.connection = connection
 
     def record(self) -> dict[str, Any]:
-        """Remember what the database takes, and tell why no row could be made, by table."""
+        """Remember what the database takes; return why no row could be made, by table."""
         unfillable: dict[str, str] = {}
         self._is_recorded = False
         for table in self._written():
@@ -82,7 +82,7 @@ class Probe:
         return {"steps": len(self._known), "unfillable": unfillable}
 
     def repeat(self) -> dict[str, Any]:
-        """Tell what the database doesn't take any more."""
+        """Return what the database no longer takes."""
         failures = []
         for name, table_key, column, step in self._steps():
             if (name, table_key, column) in self._known:
@@ -232,7 +232,7 @@ def _shown(value: object) -> str:
 
 
 def find_tables(module: Any) -> tuple[dict[str, sa.Table], dict[Any, list[Any]]]:
-    """Return the tables that a module exports by key, and the values of the columns that tell classes apart."""
+    """Return the tables that a module exports by key, and the values of the discriminator columns."""
     tables: dict[str, sa.Table] = {}
     kinds: dict[Any, list[Any]] = {}
     names = getattr(module, "__all__", None) or [name for name in vars(module) if name[0] != "_"]

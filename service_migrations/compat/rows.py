@@ -43,10 +43,10 @@ class UnfillableError(Exception):
 
 
 class Rows:
-    """The makers of rows, with a number that makes each row of a unique column another."""
+    """The maker of rows, with a number that makes each value of a unique column another one."""
 
     def __init__(self, tables: Mapping[str, sa.Table], kinds: Mapping[Any, list[Any]]) -> None:
-        """Take the tables by key, and the values of the columns that tell classes apart."""
+        """Take the tables by key, and the values of the discriminator columns."""
         self.tables, self._kinds = tables, kinds
         self._numbers = itertools.count(1)
         self.chosen: dict[str, dict[str, int]] = {}

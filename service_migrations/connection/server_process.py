@@ -16,7 +16,7 @@ PID = "service_migrations.pid"
 """The key of the number of the server process in ``Connection.info``."""
 
 MARK = "service_migrations.revision"
-"""The setting by which the server tells how each transaction of a revision has ended."""
+"""The setting that shows how each transaction of a revision has ended."""
 BEFORE = "before"
 """Its value until a revision's transaction is committed. RESET ALL, which a revision may run, leaves an empty one."""
 

@@ -61,7 +61,7 @@ async def create(
 
     In a new database the administrator grants rights and runs ``bootstrap.sql`` (bootstrap.py), also those of the other
     services of this database, whose roles are made before; where that fails, there is no database. Where it was
-    interrupted, even by a kill, the next call creates the database anew; where another one runs, it is waited for.
+    interrupted, even by a kill, the next call creates the database again; where another one runs, it is waited for.
 
     Args:
         settings: the service's.

@@ -172,7 +172,7 @@ async def drop_unprepared(
         raise UsageError(
             f"{message}, and somebody is connected to it ({await in_use(connection, database)}).",
             service=service,
-            hint="Run the command again when they are gone: it creates the database anew.",
+            hint="Run the command again when they are gone: it creates the database again.",
         ) from error
     return [f"dropped database {database}, which an interrupted `inv db.create` had left unprepared"]
 

@@ -1,4 +1,4 @@
-"""What objects depend on, in the database and in the history, and the SQL that drops one and makes it again."""
+"""What objects depend on, in the database and in the history, and the SQL that drops and recreates one."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ DEFAULT = "default"
 
 _RELATIONS = ("table", "foreign table", "view", "materialized view", "sequence", "index",
               "enum", "domain", "composite type", "range type", "base type")  # fmt: skip
-"""The kinds whose names are told apart within a schema."""
+"""The kinds whose names are unique within a schema."""
 
 
 @dataclass(frozen=True, slots=True)

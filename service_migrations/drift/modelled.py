@@ -1,4 +1,4 @@
-"""What a service's models have, by its keys in a catalog: SQL that drops it would take what the code uses."""
+"""The objects that a service's models have, by their keys in a catalog: SQL that drops one takes what code uses."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any

@@ -335,7 +335,7 @@ class _Plan:
         return any(step not in self._started for step in [*self._making.get(column_of(key), ()), *creates])
 
     def _has_grants(self, key: Key) -> bool:
-        """Whether grants are lost of which no other line tells."""
+        """Whether grants are lost that no other line names."""
         has_some = key.kind != "column" or bool(self._live.by_key[key].grants)
         return has_some and key.kind in ("column", "view", "materialized view", *ROUTINES) and key in self._dropped_for
 

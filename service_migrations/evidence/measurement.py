@@ -40,7 +40,7 @@ class Statement:
         sql: its beginning, on one line.
         seconds: how long it took.
         locks: those that it took, the strongest of each relation that others can see, and until it was released.
-        rewrites: the tables that it wrote anew.
+        rewrites: the tables that it rewrote.
         wal: the bytes of WAL.
         rows: the rows that it changed.
         growth: ``constant`` or ``linear`` in the rows of the tables; None where that isn't known.
@@ -72,7 +72,7 @@ class Measurement:
         rows: how many rows the tables had.
         seconds: how long its statements took.
         strongest: the strongest lock on a relation that others can see, for the longest time.
-        rewrites: the tables that were written anew.
+        rewrites: the tables that were rewritten.
         readers_blocked: for how many seconds readers of one table were held up at most.
         writers_blocked: the same of writers.
         blocked: by table, the seconds of ``readers`` and ``writers``.
@@ -121,7 +121,7 @@ def measurements(small: Run, large: Run, sizes: tuple[int, int], postgres: str) 
         postgres: the major version.
 
     """
-    # of two runs with one row each, nothing tells how the time grows
+    # two runs with one row each don't show how the time grows
     steps = small.revisions if sizes[0] < sizes[1] else []
     smaller = {(step.revision.revision, step.down): step for step in steps}
     return tuple(

@@ -108,7 +108,7 @@ class Observed:
         seconds: how long it took.
         changed: the rows that it changed.
         read: the rows of tables of before that it read; None where that isn't known.
-        rewritten: the oids of the tables that it wrote anew.
+        rewritten: the oids of the tables that it rewrote.
         written: the oids of tables with rows that it wrote and committed by itself.
 
     """

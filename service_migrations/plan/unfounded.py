@@ -1,4 +1,4 @@
-"""The rules of squawk that say more of a statement than a server does, as tests/server/evidence measures."""
+"""The warnings of squawk that don't apply, as measurements of servers show (tests/server/evidence)."""
 
 from collections.abc import Sequence
 

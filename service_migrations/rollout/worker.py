@@ -1,4 +1,4 @@
-"""A worker: a forked process that runs one job after the other, and what it tells its parent."""
+"""A worker: a forked process that runs one job after the other, and its messages to its parent."""
 
 import asyncio
 import io

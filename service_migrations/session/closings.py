@@ -1,4 +1,4 @@
-"""The closing of a connection by a revision itself, which is no lost connection: it would happen again each time."""
+"""The closing of a connection by a revision itself: unlike a loss, it would happen again at each attempt."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ class Closings:
     """Observes whether what runs over a connection closes it: by SQLAlchemy, its pool or the driver.
 
     Attributes:
-        place: where it was closed so, as ``current`` has told; None where it wasn't.
+        place: where it was closed so, by what ``current`` returned; None where it wasn't.
 
     """
 

@@ -1,4 +1,4 @@
-"""The marks of a revision's transactions: a setting of the session by which the server tells how each has ended.
+"""The marks of a revision's transactions: a setting of the session that shows how each has ended.
 
 A setting that a transaction has made for its session stays if and only if that transaction is committed (PostgreSQL
 documentation, SET). So before a revision it has a value that no transaction has; each transaction of the revision sets
@@ -110,7 +110,7 @@ class Marks:
         self.partly_committed, self.has_mark, self._can_be_marked = True, False, True
 
     def note_failed_commit(self) -> None:
-        """Note that the COMMIT of which ``note_commit`` was told has failed, so that the transaction is rolled back."""
+        """Note that the COMMIT that ``note_commit`` has noted failed, so that the transaction is rolled back."""
         self.partly_committed = self._was_partly_committed
 
     def check(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""What stands in the .env files instead of a key that is missing."""
+"""The errors of a DSN that is missing, with what the .env files have instead of it."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence

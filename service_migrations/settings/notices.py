@@ -1,4 +1,4 @@
-"""What a person is told about .env files, though it stops nothing: each notice is logged once in a process."""
+"""Warnings about .env files that stop nothing; each is logged once in a process."""
 
 import logging
 import os

@@ -36,7 +36,7 @@ KINDS = {
     "extension": "extension",
 }
 """The word after CREATE, ALTER or DROP, and its kind. Types and domains share one namespace, and so do functions,
-procedures and aggregates; tables, views and sequences are told apart by their kind."""
+procedures and aggregates; tables, views and sequences differ by their kind."""
 
 _RELATIONS = ("table", "view", "sequence")
 """The kinds that ALTER TABLE may rename (documentation, ALTER TABLE)."""

@@ -1,4 +1,4 @@
-"""An operation on a database: what an upgrade, a downgrade, an undo and a stamp tell a run to do."""
+"""An operation on a database, as a value: an upgrade, a downgrade, an undo or a stamp."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a revision needs of its driver: what asyncpg won't run, and the rows whose values are other ones over it."""
+"""What a revision needs of its driver: statements that asyncpg refuses, and rows whose values differ over it."""
 
 import ast
 import re

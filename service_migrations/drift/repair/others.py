@@ -160,7 +160,7 @@ def sequence_changes(pair: Pair) -> Iterator[Change]:
 
 
 def _continued(pair: Pair) -> str:
-    """Return the SQL that sets a sequence to the last value in its column, where it was begun anew."""
+    """Return the SQL that sets a sequence to the last value in its column, where it was restarted."""
     expected = pair.expected.facts
     table = pair.expected_catalog.parent(pair.expected)
     if table is None or not restart(pair.live.facts, expected):

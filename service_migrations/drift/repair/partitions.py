@@ -23,7 +23,7 @@ _Limit = list[tuple[float, Any]]
 def in_the_way(partition: Object, catalog: Catalog, live_catalog: Catalog) -> list[Object]:
     """Return the partitions that only the database has, and beside which one of the history can't be attached.
 
-    Those of which that can't be told, as text is sorted by a collation, are left out.
+    Those of which that isn't known, as text is sorted by a collation, are left out.
     """
     parent = catalog.parent(partition)
     live = live_catalog.by_key.get(parent.key) if parent else None

@@ -248,7 +248,7 @@ def _line(error: BaseException, path: str) -> int | None:
 
 
 def _module(script: Script) -> ModuleType:
-    """Return the module of a revision, imported anew: what this run uses up, such as an iterator, an upgrade needs.
+    """Return the module of a revision, imported again: an upgrade needs what this run uses up, such as an iterator.
 
     Where that can't be done twice, as with a table of a MetaData elsewhere, it is the one that Alembic has imported.
     """

@@ -85,11 +85,11 @@ def questions_seen(context: MigrationContext, path: str, asked: Callable[[int], 
 
 
 class _SeenContext(MigrationContext):
-    """Alembic's context of a run, which tells who asks it."""
+    """Alembic's context of a run, which reports who asks whether it is offline."""
 
     @property
     def as_sql(self) -> bool:
-        _tell(self.opts, currentframe())
+        _report(self.opts, currentframe())
         return bool(self.__dict__["as_sql"])
 
     @as_sql.setter
@@ -98,15 +98,15 @@ class _SeenContext(MigrationContext):
 
 
 class _SeenEnvironment(EnvironmentContext):
-    """Alembic's context of an environment, which tells who asks it."""
+    """Alembic's context of an environment, which reports who asks whether it is offline."""
 
     def is_offline_mode(self) -> bool:
-        _tell(self.context_opts, currentframe())
+        _report(self.context_opts, currentframe())
         return super().is_offline_mode()
 
 
-def _tell(options: dict[str, Any], method: FrameType | None) -> None:
-    """Tell of a question, by the frame of the method that answers it; Alembic's module ``context`` passes it on."""
+def _report(options: dict[str, Any], method: FrameType | None) -> None:
+    """Report a question, by the frame of the method that answers it; Alembic's module ``context`` passes it on."""
     frame = method and method.f_back
     while frame is not None and frame.f_globals.get("__name__") == "alembic.context":
         frame = frame.f_back

@@ -1,4 +1,4 @@
-"""What a statement sets again of which nobody knows whether it runs, and when: those in the text of a revision."""
+"""What is set again by a statement in the text of a revision, where it isn't known whether and when that runs."""
 
 from collections.abc import Iterator, Sequence
 
