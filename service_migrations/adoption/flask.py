@@ -8,7 +8,7 @@ from pathlib import Path
 from service_migrations.adoption.code.env_file import Environment, function_around, needs_hook
 from service_migrations.adoption.code.expressions import Reader
 from service_migrations.adoption.code.hooks import Hook
-from service_migrations.adoption.code.modules import Code, Module, Place, assigned, dotted
+from service_migrations.adoption.code.modules import Code, Module, Remark, assigned, dotted
 from service_migrations.adoption.code.variables import Text, constant, literal
 from service_migrations.adoption.folders import python_files
 from service_migrations.adoption.plain_service import PlainService
@@ -82,9 +82,9 @@ def _is_of_flask(module: Module) -> bool:
     return "current_app" in module.imports or any((dotted(call.func) or "").endswith("app_context") for call in calls)
 
 
-def _first_use(module: Module, is_use: Callable[[Module, ast.AST], bool]) -> Place | None:
+def _first_use(module: Module, is_use: Callable[[Module, ast.AST], bool]) -> Remark | None:
     nodes = sorted((node for node in module.nodes if is_use(module, node)), key=lambda node: getattr(node, "lineno", 1))
-    return next((Place(module.path, getattr(node, "lineno", 1), ast.unparse(node)) for node in nodes), None)
+    return next((Remark(module.path, getattr(node, "lineno", 1), ast.unparse(node)) for node in nodes), None)
 
 
 def _is_of_context(module: Module, node: ast.AST) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from service_migrations.adoption.code.variables import Text, Variable
 from service_migrations.files import read_text
 
-__all__ = ["DEFAULT_SECTION", "Options", "read_options", "unreadable"]
+__all__ = ["DEFAULT_SECTION", "AlembicOptions", "read_options", "unreadable"]
 
 DEFAULT_SECTION = "alembic"
 
@@ -24,7 +24,7 @@ _OF_ANOTHER_KIND = re.compile(r"post_write_hooks|loggers|handlers|formatters|(?:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class AlembicOptions:
     """The options of one environment of plain Alembic.
 
     Attributes:
@@ -154,11 +154,11 @@ def _existing(location: str, bases: Iterable[Path]) -> Path:
     return next((path for path in candidates if path.exists()), candidates[0])
 
 
-def read_options(path: Path, root: Path) -> Iterator[Options]:
+def read_options(path: Path, root: Path) -> Iterator[AlembicOptions]:
     """Yield the environments that an ini file or a pyproject.toml has; a file that isn't one has none."""
     if path.suffix == ".toml":
         if values := _toml(path):
-            yield Options(path, root, values=values)
+            yield AlembicOptions(path, root, values=values)
         return
     try:
         text, parser = _parsed(path)
@@ -169,7 +169,7 @@ def read_options(path: Path, root: Path) -> Iterator[Options]:
         own = dict(parser.items(section))
         is_default = section == DEFAULT_SECTION and ("script_location" in beside or (path.parent / "env.py").is_file())
         if "script_location" in own or is_default:
-            yield Options(path, root, section, {**beside, **own}, _lines(text, section))
+            yield AlembicOptions(path, root, section, {**beside, **own}, _lines(text, section))
 
 
 def unreadable(path: Path) -> str | None:

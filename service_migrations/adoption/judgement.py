@@ -7,7 +7,7 @@ from pathlib import Path
 
 from service_migrations.adoption.code.env_file import Environment
 from service_migrations.adoption.code.modules import Code, files_below, is_library
-from service_migrations.adoption.ini import Options
+from service_migrations.adoption.ini import AlembicOptions
 from service_migrations.adoption.plain_service import BLOCKED, LEFT_ALONE, PlainService
 from service_migrations.pyproject import FILE, read_tools
 
@@ -70,7 +70,7 @@ def judge_driver(service: PlainService, environment: Environment) -> None:
         service.note("driver", f"{text} are texts.")
 
 
-def judge_options(service: PlainService, options: Options | None) -> None:
+def judge_options(service: PlainService, options: AlembicOptions | None) -> None:
     """Note the options of new revisions: they are those of ``[tool.alembic]`` at the top level for all services."""
     given = [name for name in _OF_NEW_REVISIONS if options and options.values.get(name)]
     table = read_tools(service.root).get("alembic", {}) if given else {}

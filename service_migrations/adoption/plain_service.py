@@ -6,7 +6,7 @@ from pathlib import Path
 
 from service_migrations.adoption.code.dsn_source import DsnSource
 from service_migrations.adoption.code.hooks import Hook
-from service_migrations.adoption.code.modules import Place
+from service_migrations.adoption.code.modules import Remark
 from service_migrations.adoption.code.revision_files import RevisionFiles
 from service_migrations.adoption.models.module import Models
 
@@ -92,7 +92,7 @@ class PlainService:
         """Add a note."""
         self.notes.append(Note(kind, text, self.relative(path) if path else None, line))
 
-    def note_all(self, kind: str, places: Iterable[Place]) -> None:
+    def note_all(self, kind: str, places: Iterable[Remark]) -> None:
         """Add a note for each place."""
         for place in places:
             self.note(kind, f"{place.text}.", place.path, place.line)

@@ -9,12 +9,12 @@ from service_migrations.adoption.advanced_alchemy import alchemy_dsn, read_alche
 from service_migrations.adoption.code.dsn_source import DsnSource, EnvFiles, describe_dsn
 from service_migrations.adoption.code.env_file import Environment, options_reader, read_environment
 from service_migrations.adoption.code.expressions import Reader
-from service_migrations.adoption.code.modules import Code, Place, files_below, has_word
+from service_migrations.adoption.code.modules import Code, Remark, files_below, has_word
 from service_migrations.adoption.code.revision_files import RevisionFiles, is_revision, read_revisions
 from service_migrations.adoption.code.variables import Text
 from service_migrations.adoption.flask import flask_dsn, read_context, read_migrate
 from service_migrations.adoption.folders import Files, given_versions, import_folders, prepended, walk
-from service_migrations.adoption.ini import DEFAULT_SECTION, Options, read_options, unreadable
+from service_migrations.adoption.ini import DEFAULT_SECTION, AlembicOptions, read_options, unreadable
 from service_migrations.adoption.judgement import (
     compare,
     judge_driver,
@@ -68,9 +68,9 @@ def survey(root: Path) -> tuple[PlainService, ...]:
     return tuple(sorted(services, key=lambda service: service.name))
 
 
-def _places(root: Path, files: Files, code: Code) -> list[tuple[Options | None, Path]]:
+def _places(root: Path, files: Files, code: Code) -> list[tuple[AlembicOptions | None, Path]]:
     """Return the options and the folder of each env.py of plain Alembic; several sections may share one."""
-    places: list[tuple[Options | None, Path]] = []
+    places: list[tuple[AlembicOptions | None, Path]] = []
     taken: dict[Path, set[Path]] = {}
     for path in (*files.ini, *files.pyproject):
         for options in read_options(path, root):
@@ -115,7 +115,7 @@ def _is_ours(path: Path, code: Code) -> bool:
 
 def _read(
     root: Path,
-    options: Options | None,
+    options: AlembicOptions | None,
     location: Path,
     code: Code,
     schemas: Schemas,
@@ -179,7 +179,7 @@ def _read(
     return service
 
 
-def _directory(options: Options | None, location: Path, shared_folders: Counter[Path], root: Path) -> Path:
+def _directory(options: AlembicOptions | None, location: Path, shared_folders: Counter[Path], root: Path) -> Path:
     """Return the directory of a service: that of its ini file, or else the one around its env.py."""
     if options and options.folder not in (root, location) and options.section == DEFAULT_SECTION:
         return options.folder
@@ -190,7 +190,7 @@ def _directory(options: Options | None, location: Path, shared_folders: Counter[
 
 
 def _environment(
-    service: PlainService, options: Options | None, code: Code, packages: tuple[Path, ...]
+    service: PlainService, options: AlembicOptions | None, code: Code, packages: tuple[Path, ...]
 ) -> Environment | None:
     path = service.script_location / "env.py"
     folders = import_folders(
@@ -209,7 +209,7 @@ def _read_history(
     service: PlainService, code: Code, folders: tuple[Path, ...], ours: Service | None, *, is_known: bool
 ) -> None:
     if not is_known:
-        service.revisions = RevisionFiles(computed=[Place(service.script_location, None, "its folders aren't known")])
+        service.revisions = RevisionFiles(computed=[Remark(service.script_location, None, "its folders aren't known")])
         return
     files = read_revisions(service.version_locations, code, recursive=service.recursive, import_folders=folders)
     if files.below and not service.recursive:
@@ -239,7 +239,7 @@ def _name_adopted(service: PlainService, adopted: Mapping[Path, Service]) -> Ser
     return ours
 
 
-def _take_versions(service: PlainService, options: Options | None, environment: Environment | None) -> bool:
+def _take_versions(service: PlainService, options: AlembicOptions | None, environment: Environment | None) -> bool:
     """Take the folders of the revisions that env.py sets; return whether they are known."""
     folder = options.folder if options else service.path
     given = given_versions(environment.module, folder) if environment else None
@@ -307,7 +307,7 @@ def _take_table(service: PlainService, ours: Service | None) -> None:
 def _read_dsn(
     service: PlainService,
     environment: Environment,
-    options: Options | None,
+    options: AlembicOptions | None,
     reader: Reader,
     code: Code,
     ours: Service | None,

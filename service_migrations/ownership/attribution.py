@@ -1,6 +1,6 @@
 """The rules that decide which service owns an object; check, revision, drift and owners all use them.
 
-A rule is a small function that returns an answer or None, and the first answer decides. Rules for parts of other
+A rule is a small function that returns a decision or None, and the first decision counts. Rules for parts of other
 objects come first, then those for the claims of models, then those for the claims of histories. A history has to be
 replayed, which takes time: the rules that need one are only applied where the quick ones return None.
 """
@@ -14,7 +14,7 @@ from service_migrations.ownership.candidates import Candidate, from_catalog
 from service_migrations.ownership.claimants import Claimant, Claimants
 from service_migrations.sql.created import ObjectName
 
-__all__ = ["HISTORY_RULES", "QUICK_RULES", "Answer", "Attribution", "Owned", "Rule", "attribute", "is_ignored"]
+__all__ = ["HISTORY_RULES", "QUICK_RULES", "Attribution", "Decision", "Owned", "Rule", "attribute", "is_ignored"]
 
 _VERSION_TABLES = "alembic_version"
 _LEDGERS = "migration_log"
@@ -22,8 +22,8 @@ _LEDGERS = "migration_log"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The owner of an object by one rule, and the reason.
+class Decision:
+    """The decision of one rule: the owner of an object, and the reason.
 
     ``services`` is empty where nobody owns it, and has several where the rule can't choose: then none of them drops
     it. Where ``same_as`` is set, the owner is that object's. A ``kept`` object is never dropped by itself: it is
@@ -36,27 +36,27 @@ class Answer:
     kept: bool = False
 
 
-Rule = Callable[[Candidate, Claimants], Answer | None]
+Rule = Callable[[Candidate, Claimants], Decision | None]
 
 
-def member_of_an_extension(candidate: Candidate, _: Claimants) -> Answer | None:
+def member_of_an_extension(candidate: Candidate, _: Claimants) -> Decision | None:
     """Give a member the owner of its extension, which creates and drops it, also where a model maps it."""
     if candidate.extension is None:
         return None
     extension = ObjectName("extension", candidate.extension, candidate.extension)
-    return Answer(f"extension {candidate.extension}", same_as=extension, kept=True)
+    return Decision(f"extension {candidate.extension}", same_as=extension, kept=True)
 
 
-def bookkeeping(candidate: Candidate, claimants: Claimants) -> Answer | None:
+def bookkeeping(candidate: Candidate, claimants: Claimants) -> Decision | None:
     """Give a version table or ledger to its service, by the names in its settings. No revision creates them."""
     if versions := claimants.with_version_table(candidate.name):
-        return Answer("version table", _services(versions), kept=True)
+        return Decision("version table", _services(versions), kept=True)
     if ledgers := claimants.with_ledger(candidate.name):
-        return Answer("ledger", _services(ledgers), kept=True)
+        return Decision("ledger", _services(ledgers), kept=True)
     return None
 
 
-def claimed_by_models(candidate: Candidate, claimants: Claimants) -> Answer | None:
+def claimed_by_models(candidate: Candidate, claimants: Claimants) -> Decision | None:
     """Give an object to the service whose models claim it, and a schema to all that have a model in it.
 
     A service that may have this database takes nothing from one that has it for certain.
@@ -64,15 +64,15 @@ def claimed_by_models(candidate: Candidate, claimants: Claimants) -> Answer | No
     name = candidate.name
     claiming = claimants.with_model_in(name.name) if name.kind == "schema" else claimants.with_model(name)
     services = _services(claimant for claimant in claiming if claimant.certain) or _services(claiming)
-    return Answer("models", services) if services else None
+    return Decision("models", services) if services else None
 
 
-def part_of_another(candidate: Candidate, _: Claimants) -> Answer | None:
+def part_of_another(candidate: Candidate, _: Claimants) -> Decision | None:
     """Give a part the owner of the whole, with which it is dropped. Models come first: a partition may have one."""
-    return None if candidate.parent is None else Answer("part", same_as=candidate.parent, kept=True)
+    return None if candidate.parent is None else Decision("part", same_as=candidate.parent, kept=True)
 
 
-def leftover_bookkeeping(candidate: Candidate, claimants: Claimants) -> Answer | None:
+def leftover_bookkeeping(candidate: Candidate, claimants: Claimants) -> Decision | None:
     """Keep a table with the name of a version table or ledger that no service has in that schema.
 
     It may belong to a removed service, or to another branch or monorepo. A service whose table of that name is in
@@ -83,20 +83,20 @@ def leftover_bookkeeping(candidate: Candidate, claimants: Claimants) -> Answer |
         return None
     versions = _services(claimants.with_version_table(name))
     if versions or name.startswith(_VERSION_TABLES):
-        return Answer("version table" if versions else "version table of no known service", versions, kept=True)
+        return Decision("version table" if versions else "version table of no known service", versions, kept=True)
     ledgers = _services(claimants.with_ledger(name))
     if ledgers or name.startswith(_LEDGERS):
-        return Answer("ledger" if ledgers else "ledger of no known service", ledgers, kept=True)
+        return Decision("ledger" if ledgers else "ledger of no known service", ledgers, kept=True)
     return None
 
 
-def created_by_a_history(candidate: Candidate, claimants: Claimants) -> Answer | None:
+def created_by_a_history(candidate: Candidate, claimants: Claimants) -> Decision | None:
     """Give an object to the service whose history created it, and didn't drop or rename it."""
     services = _services(claimant for claimant in claimants if claimant.history.has_created(candidate.name))
-    return Answer("history", services) if services else None
+    return Decision("history", services) if services else None
 
 
-def removed_by_a_history(candidate: Candidate, claimants: Claimants) -> Answer | None:
+def removed_by_a_history(candidate: Candidate, claimants: Claimants) -> Decision | None:
     """Give an object to the service whose history drops or renames it.
 
     That revision may not have been applied. Several services own the object where a sibling may have created one of
@@ -110,19 +110,19 @@ def removed_by_a_history(candidate: Candidate, claimants: Claimants) -> Answer |
         for claimant in claimants
         if claimant.history.has_removed(name) or claimant.history.may_have_created(name)
     )
-    return Answer("history, which drops or renames it", _services(owners))
+    return Decision("history, which drops or renames it", _services(owners))
 
 
-def named_by_a_history(candidate: Candidate, claimants: Claimants) -> Answer | None:
+def named_by_a_history(candidate: Candidate, claimants: Claimants) -> Decision | None:
     """Give an object to the services that name it in a revision that can't be replayed."""
     services = _services(claimant for claimant in claimants if claimant.history.may_have_created(candidate.name))
-    return Answer("history, which names it where it can't be replayed", services) if services else None
+    return Decision("history, which names it where it can't be replayed", services) if services else None
 
 
-def mapped_by_models(candidate: Candidate, claimants: Claimants) -> Answer | None:
+def mapped_by_models(candidate: Candidate, claimants: Claimants) -> Decision | None:
     """Give a view or foreign table that no history names to the services that map a class onto it."""
     services = _services(claimants.with_view(candidate.name)) if candidate.is_view else ()
-    return Answer("models", services) if services else None
+    return Decision("models", services) if services else None
 
 
 QUICK_RULES: tuple[Rule, ...] = (
@@ -142,7 +142,7 @@ HISTORY_RULES: tuple[Rule, ...] = (
 )
 """The rules for all other objects. The caller holds the process lock."""
 
-_NOBODY = Answer("")
+_NOBODY = Decision("")
 
 
 class Attribution:
@@ -153,27 +153,27 @@ class Attribution:
         self.candidates = tuple(candidates)
         self._by_name = {candidate.name: candidate for candidate in self.candidates}
 
-    def quick_answer(self, candidate: Candidate) -> Answer | None:
-        """Return the answer of the rules that need no history; None where none has one."""
-        return self._first_answer(QUICK_RULES, candidate)
+    def quick_decision(self, candidate: Candidate) -> Decision | None:
+        """Return the decision of the rules that need no history; None where none has one."""
+        return self._first_decision(QUICK_RULES, candidate)
 
-    def answer(self, candidate: Candidate) -> Answer:
-        """Return the answer of all rules. The caller holds the process lock."""
-        return self.quick_answer(candidate) or self._first_answer(HISTORY_RULES, candidate) or _NOBODY
+    def decision(self, candidate: Candidate) -> Decision:
+        """Return the decision of all rules. The caller holds the process lock."""
+        return self.quick_decision(candidate) or self._first_decision(HISTORY_RULES, candidate) or _NOBODY
 
     def owner(self, candidate: Candidate) -> tuple[tuple[Service, ...], str]:
         """Return the owners of an object and the reason; a part has those of the whole."""
-        answer = self.answer(candidate)
-        if answer.same_as is None:
-            return answer.services, answer.why
-        whole = self._by_name.get(answer.same_as) or Candidate(answer.same_as.kind, answer.same_as)
+        decision = self.decision(candidate)
+        if decision.same_as is None:
+            return decision.services, decision.why
+        whole = self._by_name.get(decision.same_as) or Candidate(decision.same_as.kind, decision.same_as)
         services, why = self.owner(whole)
         if candidate.extension is None:
             return services, f"part of {whole.kind} {whole.name.schema}.{whole.name.name}" if why else ""
-        return services, answer.why
+        return services, decision.why
 
-    def _first_answer(self, rules: Iterable[Rule], candidate: Candidate) -> Answer | None:
-        return next((answer for rule in rules if (answer := rule(candidate, self.claimants)) is not None), None)
+    def _first_decision(self, rules: Iterable[Rule], candidate: Candidate) -> Decision | None:
+        return next((decision for rule in rules if (decision := rule(candidate, self.claimants)) is not None), None)
 
 
 def is_ignored(candidate: Candidate, services: Iterable[Service]) -> bool:

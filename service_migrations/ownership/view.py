@@ -127,10 +127,10 @@ def _is_visible(candidate: Candidate, attribution: Attribution, claimant: Claima
     name = candidate.name
     if name.kind == "schema" or is_ignored(candidate, (claimant.service,)):
         return False
-    answer = attribution.quick_answer(candidate)
-    if answer is None:
+    decision = attribution.quick_decision(candidate)
+    if decision is None:
         # no sibling's history has to be replayed for the objects of other applications in their own schemas
         if name.kind != "extension" and name.schema not in claimant.schemas and not claimant.history.has_created(name):
             return False
-        answer = attribution.answer(candidate)
-    return not answer.kept and answer.services in ((), (claimant.service,))
+        decision = attribution.decision(candidate)
+    return not decision.kept and decision.services in ((), (claimant.service,))

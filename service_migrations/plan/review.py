@@ -11,7 +11,7 @@ from service_migrations.plan.committed_breaks import read_breaks
 from service_migrations.plan.default_partitions import default_partitions
 from service_migrations.plan.revision_text import RevisionText, revision_text
 from service_migrations.plan.squawk import SquawkWarning
-from service_migrations.plan.squawk_text import Line, block_statements, sql_of
+from service_migrations.plan.squawk_text import SquawkLine, block_statements, sql_of
 from service_migrations.plan.statements.classify import classify
 from service_migrations.plan.statements.nested import Unseen, nested_statements, statements_of_block
 from service_migrations.plan.statements.novelty import Scope
@@ -98,7 +98,7 @@ class Review:
     rendered: Rendered
     text: RevisionText | None = None
     statements: list[_ReviewedStatement] = field(default_factory=list)
-    lines: list[Line] = field(default_factory=list)
+    lines: list[SquawkLine] = field(default_factory=list)
     text_findings: list[PlanFinding] = field(default_factory=list)
     breaks: tuple[str, ...] = ()
     in_database: tuple[PlanFinding, ...] = ()
@@ -131,7 +131,7 @@ def reviews(
         offset, is_autocommit = 0, False
         for at, (piece, part) in enumerate(pieces, 1):
             if piece.is_transaction:
-                review.lines.append(Line(piece.sql))
+                review.lines.append(SquawkLine(piece.sql))
                 is_autocommit = piece.sql == "COMMIT;"
                 scope.look_ahead(_next_transaction(pieces[at:]))
                 continue
@@ -161,14 +161,14 @@ def _review_piece(review: Review, piece: Piece, part: list[Statement], offset: i
         tokens, sql_line = statement.tokens, offset + statement.line
         first = offset + 1 + piece.sql.count("\n", 0, start)
         texts = enumerate(piece.sql[start : statement.stop].split("\n"), first)
-        review.lines += [Line(text, len(review.statements), number) for number, text in texts]
+        review.lines += [SquawkLine(text, len(review.statements), number) for number, text in texts]
         start = statement.stop
         kinds = tuple(dict.fromkeys(classify(tokens, scope)))
         is_drop = _is_drop(tokens) or any(kind is Class.DESTRUCTIVE for kind, _ in kinds)
         drop = _text(piece, statement) if is_drop else ""
         review.statements.append(_reviewed(tokens, sql_line, piece.source, scope, kinds, drop))
         for each in block_statements(tokens, scope.bodies):
-            review.lines.append(Line(sql_of(each), len(review.statements), sql_line, is_nested=True))
+            review.lines.append(SquawkLine(sql_of(each), len(review.statements), sql_line, is_nested=True))
             nested = _reviewed(each, sql_line, piece.source, scope)
             review.statements.append(replace(nested, is_nested=True))
         scope.record(tokens)
@@ -268,7 +268,7 @@ def _ordered(kinds: set[str | None], *, additive: bool) -> tuple[str, ...]:
 
 def _place(review: Review, warning: SquawkWarning) -> tuple[int | None, int | None]:
     """Return the index of the statement of a warning, and its line in the plan's SQL."""
-    line = review.lines[warning.line] if warning.line >= 0 else Line("")
+    line = review.lines[warning.line] if warning.line >= 0 else SquawkLine("")
     return line.statement, line.sql_line
 
 

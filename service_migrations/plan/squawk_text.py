@@ -13,13 +13,13 @@ from service_migrations.sql.dynamic import UNKNOWN
 from service_migrations.sql.lexer import Token
 from service_migrations.sql.quoting import one_line_literal
 
-__all__ = ["Line", "block_statements", "sql_of", "warnings_of"]
+__all__ = ["SquawkLine", "block_statements", "sql_of", "warnings_of"]
 
 _SYNTAX_ERROR = "syntax-error"
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class SquawkLine:
     """One line.
 
     Attributes:
@@ -36,7 +36,7 @@ class Line:
     is_nested: bool = False
 
 
-async def warnings_of(lines: Sequence[Line], version: str) -> list[SquawkWarning]:
+async def warnings_of(lines: Sequence[SquawkLine], version: str) -> list[SquawkWarning]:
     """Return the warnings of squawk about lines, whose indexes are those of their lines.
 
     Raises:
@@ -49,7 +49,7 @@ async def warnings_of(lines: Sequence[Line], version: str) -> list[SquawkWarning
     return warnings + (await _warnings(nested, version) if nested else [])
 
 
-async def _warnings(lines: Sequence[tuple[int, Line]], version: str) -> list[SquawkWarning]:
+async def _warnings(lines: Sequence[tuple[int, SquawkLine]], version: str) -> list[SquawkWarning]:
     sql = "\n".join(["BEGIN;", *(line.text for _, line in lines), "COMMIT;"])
     warnings = await squawk(sql, version)
     numbers = list(dict.fromkeys(line.statement for _, line in lines if line.statement is not None))

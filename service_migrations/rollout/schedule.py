@@ -8,7 +8,7 @@ from service_migrations.errors import MigrationError, UnreachableError, cancelle
 from service_migrations.monorepo import Service
 from service_migrations.outcome import Outcome
 from service_migrations.rollout.scan import Capacity, Scan
-from service_migrations.rollout.worker import CANCELLED, STOPPED, Finished, Output, Progress
+from service_migrations.rollout.worker import CANCELLED, STOPPED, Finished, JobProgress, Output
 from service_migrations.settings.model import Settings
 
 __all__ = ["News", "Result", "Schedule"]
@@ -109,10 +109,10 @@ class Schedule:
             return name
         return None
 
-    def handle(self, message: Progress | Output | Finished) -> None:
+    def handle(self, message: JobProgress | Output | Finished) -> None:
         """Handle a message of a worker."""
         name = message.job
-        if isinstance(message, Progress):
+        if isinstance(message, JobProgress):
             self.on_news(News(name, *message.value))
         elif isinstance(message, Output):
             self.on_news(News(name, line=message.line))

@@ -22,7 +22,7 @@ from service_migrations.interruption import cancel_and_wait, ended_inside, is_ra
 from service_migrations.process_state import process_state_of
 from service_migrations.revision_call import cancel_revision, reminding
 
-__all__ = ["CANCELLED", "GRACE", "STOPPED", "Finished", "JobFunction", "Output", "Progress", "decoded", "run_worker"]
+__all__ = ["CANCELLED", "GRACE", "STOPPED", "Finished", "JobFunction", "JobProgress", "Output", "decoded", "run_worker"]
 
 GRACE = 8.0
 """Seconds in which stopped workers may cancel their statements; a server that is hanging must not hold a pod."""
@@ -34,11 +34,11 @@ CANCELLED = "cancelled"
 """The result of a job that was cancelled though nobody has stopped its worker: by what ran in it."""
 
 JobFunction = Callable[[str, Callable[[Any], None]], Coroutine[Any, Any, Any]]
-"""A coroutine function that runs a job, by its name; its second argument sends a ``Progress`` to the parent."""
+"""A coroutine function that runs a job, by its name; its second argument sends a ``JobProgress`` to the parent."""
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class JobProgress:
     """A value that a job sent while it ran."""
 
     job: str
@@ -238,7 +238,7 @@ def _run(runner: asyncio.Runner, job: str, pipe: _Pipe, run_job: JobFunction, st
 
 async def _run_cancellable(job: str, pipe: _Pipe, run_job: JobFunction, stop: _Stop) -> Any:
     loop = asyncio.get_running_loop()
-    task = asyncio.ensure_future(run_job(job, lambda value: pipe.send(Progress(job, value))))
+    task = asyncio.ensure_future(run_job(job, lambda value: pipe.send(JobProgress(job, value))))
     with reminding() as remind:
         stop.arm(loop, task, remind)
         if stop.asked:

@@ -19,8 +19,8 @@ from service_migrations.rollout.worker import (
     STOPPED,
     Finished,
     JobFunction,
+    JobProgress,
     Output,
-    Progress,
     decoded,
     run_worker,
 )
@@ -75,7 +75,7 @@ def run_jobs(
     take: Callable[[], str | None],
     run_job: JobFunction,
     size: int,
-    on_message: Callable[[Progress | Output | Finished], None],
+    on_message: Callable[[JobProgress | Output | Finished], None],
     stop: Callable[[], int],
 ) -> bool:
     """Run jobs in workers until there are none.
@@ -176,7 +176,7 @@ def _end_all(workers: list[_Worker], stop: Callable[[], int]) -> None:
         worker.process.join()
 
 
-def _forward(lines: list[Output], on_message: Callable[[Progress | Output | Finished], None]) -> None:
+def _forward(lines: list[Output], on_message: Callable[[JobProgress | Output | Finished], None]) -> None:
     for line in lines:
         on_message(line)
 
@@ -184,7 +184,7 @@ def _forward(lines: list[Output], on_message: Callable[[Progress | Output | Fini
 def _receive(
     worker: _Worker,
     workers: list[_Worker],
-    on_message: Callable[[Progress | Output | Finished], None],
+    on_message: Callable[[JobProgress | Output | Finished], None],
     stop: Callable[[], int],
 ) -> None:
     message = None

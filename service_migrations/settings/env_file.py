@@ -8,11 +8,11 @@ from service_migrations._dotenv import parse_stream
 from service_migrations.errors import ConfigurationError
 from service_migrations.files import read_text
 
-__all__ = ["Line", "read"]
+__all__ = ["Assignment", "read"]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Assignment:
     """One assignment of a .env."""
 
     number: int
@@ -20,7 +20,7 @@ class Line:
     value: str | None = field(repr=False)
 
 
-def read(path: Path, shown_path: str) -> tuple[Line, ...]:
+def read(path: Path, shown_path: str) -> tuple[Assignment, ...]:
     """Read a .env with python-dotenv's own parser, which interpolates nothing and has line numbers.
 
     Args:
@@ -56,5 +56,5 @@ def read(path: Path, shown_path: str) -> tuple[Line, ...]:
             text, hint = f"{shown_path}:{number} has a NUL character.", "Was the file cut off, or saved as UTF-16?"
             raise ConfigurationError(text, path=shown_path, line=number, hint=hint)
         if binding.key is not None:
-            lines.append(Line(number, binding.key, binding.value))
+            lines.append(Assignment(number, binding.key, binding.value))
     return tuple(lines)

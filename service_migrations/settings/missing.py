@@ -8,7 +8,7 @@ from service_migrations.configuration import TABLE
 from service_migrations.errors import ConfigurationError
 from service_migrations.pyproject import FILE
 from service_migrations.service import Service
-from service_migrations.settings.env_file import Line
+from service_migrations.settings.env_file import Assignment
 from service_migrations.settings.template import Variable
 
 __all__ = ["dsn_missing", "meant_key", "similar_key", "variables_missing"]
@@ -30,7 +30,7 @@ _PART = re.compile(
 )
 
 
-def dsn_missing(service: Service, lines: Sequence[Line]) -> ConfigurationError:
+def dsn_missing(service: Service, lines: Sequence[Assignment]) -> ConfigurationError:
     """Return the error of a service without a DSN.
 
     Args:
@@ -53,7 +53,7 @@ def dsn_missing(service: Service, lines: Sequence[Line]) -> ConfigurationError:
     return ConfigurationError(f"{key} is missing.", path=path, hint=f"See .env.example, or {set_variable}.")
 
 
-def similar_key(service: Service, lines: Sequence[Line]) -> str | None:
+def similar_key(service: Service, lines: Sequence[Assignment]) -> str | None:
     """Return the key that is nearly the one of the DSN, which was probably meant; None where there is none."""
     key = service.dsn_key or "DATABASE_DSN"
     # DATABASE_USER and so on are a part each, however near they are
@@ -84,7 +84,7 @@ def _first_steps(service: Service, set_variable: str) -> str:
     return f"Copy .env.example there, {set_variable}, or run `inv up`."
 
 
-def _proposal(lines: Sequence[Line]) -> str | None:
+def _proposal(lines: Sequence[Assignment]) -> str | None:
     """Return the line of the table with which the variables of the .env files are used; None where none are."""
     for line in lines:
         if line.value and _URL.match(line.value):

@@ -12,7 +12,7 @@ from pathlib import Path
 from service_migrations.errors import ConfigurationError, MigrationError
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
-from service_migrations.settings.env_file import Line, read
+from service_migrations.settings.env_file import Assignment, read
 from service_migrations.settings.keys import KEYS
 from service_migrations.settings.missing import dsn_missing, meant_key, similar_key, variables_missing
 from service_migrations.settings.notices import exposures, warn_of_exposure, warn_of_misspelt_key, warn_of_withheld
@@ -51,7 +51,7 @@ class Sources:
         self,
         environment: Mapping[str, str] | None = None,
         *,
-        files: dict[Path, tuple[Line, ...] | ConfigurationError] | None = None,
+        files: dict[Path, tuple[Assignment, ...] | ConfigurationError] | None = None,
         has_bare: bool = True,
     ) -> None:
         """Read the environment of the process, or use another one.
@@ -281,11 +281,11 @@ class Sources:
             text, hint = f"{path} does not exist.", "Correct --env-file or MIGRATIONS_ENV_FILE."
         raise ConfigurationError(text, path=path, hint=hint)
 
-    def _all_lines(self, service: Service) -> list[Line]:
+    def _all_lines(self, service: Service) -> list[Assignment]:
         paths = filter(None, (service.env_file, service.shared_env_file))
         return [line for path in paths for line in self._lines(path, service.relative(path))]
 
-    def _lines(self, path: Path, shown_path: str) -> "tuple[Line, ...]":
+    def _lines(self, path: Path, shown_path: str) -> "tuple[Assignment, ...]":
         if path not in self._files:
             try:
                 self._files[path] = read(path, shown_path)

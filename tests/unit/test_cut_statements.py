@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from service_migrations.plan.database.changes import Changes
-from service_migrations.plan.database.names import Names, Place
+from service_migrations.plan.database.names import Names, StatementPlace
 from service_migrations.plan.statements.classify import classify
 from service_migrations.plan.statements.novelty import Scope
 from service_migrations.sql.lexer import Token, statements
 
-PLACE = Place("a1", "a1.py", 1, 1)
+PLACE = StatementPlace("a1", "a1.py", 1, 1)
 STATEMENTS = (
     "CREATE TABLE IF NOT EXISTS own.t (id int PRIMARY KEY, a text DEFAULT upper('x') REFERENCES u (id), UNIQUE (a))",
     "CREATE TABLE p PARTITION OF t FOR VALUES FROM (1) TO (2)",

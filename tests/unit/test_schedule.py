@@ -11,7 +11,7 @@ from service_migrations.monorepo import Service
 from service_migrations.outcome import Outcome
 from service_migrations.rollout.scan import Capacity, KnownState, Scan
 from service_migrations.rollout.schedule import News, Result, Schedule
-from service_migrations.rollout.worker import CANCELLED, STOPPED, Finished, Output, Progress
+from service_migrations.rollout.worker import CANCELLED, STOPPED, Finished, JobProgress, Output
 from service_migrations.settings.model import Settings, load
 from service_migrations.settings.sources import Sources
 from tests.support.monorepo import Monorepo
@@ -243,7 +243,7 @@ def test_what_has_not_ended_has_not_failed(monorepo: Monorepo) -> None:
 
 def test_progress_and_output_are_told_as_they_come(monorepo: Monorepo) -> None:
     fleet = Fleet(monorepo)
-    fleet.schedule.handle(Progress("alpha", ("a1", 1, 3)))
+    fleet.schedule.handle(JobProgress("alpha", ("a1", 1, 3)))
     fleet.schedule.handle(Output("beta", "hello"))
     assert fleet.news == [News("alpha", "a1", 1, 3), News("beta", line="hello")]
 

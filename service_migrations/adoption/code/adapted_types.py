@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from service_migrations.adoption.code.modules import Code, Module, Place, dotted, keyword
+from service_migrations.adoption.code.modules import Code, Module, Remark, dotted, keyword
 
 __all__ = ["adapted_types"]
 
@@ -13,7 +13,7 @@ _WITHOUT_ITS_NAME = {"Text": "VARCHAR", "TEXT": "VARCHAR", "UnicodeText": "VARCH
 _WITHOUT_PRECISION = ("TIMESTAMP", "TIME")
 
 
-def adapted_types(modules: Iterable[Module], code: Code, folders: tuple[Path, ...]) -> Iterator[Place]:
+def adapted_types(modules: Iterable[Module], code: Code, folders: tuple[Path, ...]) -> Iterator[Remark]:
     """Yield where a ``load_dialect_impl`` asks the dialect for a type that is another one over asyncpg.
 
     Args:
@@ -36,7 +36,7 @@ def adapted_types(modules: Iterable[Module], code: Code, folders: tuple[Path, ..
                 result = _over_asyncpg(node.args[0]) if node.func.attr == "type_descriptor" else None
                 if result:
                     text = f"{ast.unparse(node)} is {result} over asyncpg"
-                    yield Place(path, node.lineno, text)
+                    yield Remark(path, node.lineno, text)
 
 
 def _over_asyncpg(node: ast.expr) -> str | None:

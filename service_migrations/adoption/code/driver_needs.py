@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from textwrap import shorten
 
-from service_migrations.adoption.code.modules import Code, Module, Place, assigned, dotted
+from service_migrations.adoption.code.modules import Code, Module, Remark, assigned, dotted
 from service_migrations.adoption.code.sql_texts import EXECUTES, is_of_a_file, sql_constants, sql_text
 from service_migrations.history.sql.reached import reached
 from service_migrations.sql.lexer import statements, tokenize
@@ -79,7 +79,7 @@ def _names(nodes: Iterable[ast.AST]) -> frozenset[str]:
     return frozenset(names)
 
 
-def for_psycopg(module: Module, used: frozenset[str] = frozenset()) -> Iterator[Place]:
+def for_psycopg(module: Module, used: frozenset[str] = frozenset()) -> Iterator[Remark]:
     """Yield what asyncpg won't take, or takes for something else than psycopg2 does.
 
     Args:
@@ -95,7 +95,7 @@ def for_psycopg(module: Module, used: frozenset[str] = frozenset()) -> Iterator[
     for node in module.nodes:  # also the imports inside upgrade()
         for imported in _imported(node):
             if imported.partition(".")[0] in _OLD_DRIVERS:
-                yield Place(module.path, getattr(node, "lineno", None), f"it imports {imported}")
+                yield Remark(module.path, getattr(node, "lineno", None), f"it imports {imported}")
         if isinstance(node, ast.Call):
             if id(node) in runs:
                 yield from _of_call(module, node, known)
@@ -105,7 +105,7 @@ def for_psycopg(module: Module, used: frozenset[str] = frozenset()) -> Iterator[
         if line not in lines or "".join(text.split()) in known:
             continue
         if (count := sum(1 for _ in statements(text))) > 1:
-            yield Place(module.path, line, f"{count} statements in one text, and asyncpg takes one")
+            yield Remark(module.path, line, f"{count} statements in one text, and asyncpg takes one")
 
 
 def _running(module: Module, used: frozenset[str]) -> set[int]:
@@ -132,21 +132,21 @@ def _has_used_text(call: ast.Call, used: set[str]) -> bool:
     return not has_own and any(isinstance(part, ast.Name) and part.id in used for part in parts)
 
 
-def _of_call(module: Module, node: ast.Call, known: set[str]) -> Iterator[Place]:
+def _of_call(module: Module, node: ast.Call, known: set[str]) -> Iterator[Remark]:
     """Yield what a call needs, and add the SQL that it executes to what is known."""
     last = node.func.attr if isinstance(node.func, ast.Attribute) else (dotted(node.func) or "")
     if last in ("cursor", "copy_expert", "copy_from", "execute_values", "execute_batch"):
-        yield Place(module.path, node.lineno, f"it calls {last}() of the driver's own connection")
+        yield Remark(module.path, node.lineno, f"it calls {last}() of the driver's own connection")
     elif last == "bulk_insert" and _has_text_dates(module, node):
-        yield Place(module.path, node.lineno, "it inserts a text into a column of dates")
+        yield Remark(module.path, node.lineno, "it inserts a text into a column of dates")
     elif last in EXECUTES and node.args and (text := sql_text(node.args[0], module)) is not None:
         known.add("".join(text.split()))
         yield from _problems(module, node, last, text)
     elif last in EXECUTES and node.args and is_of_a_file(node.args[0], module):
-        yield Place(module.path, node.lineno, "it executes the text of a file, which may have several statements")
+        yield Remark(module.path, node.lineno, "it executes the text of a file, which may have several statements")
 
 
-def reads_rows(module: Module, used: frozenset[str] = frozenset()) -> Iterator[Place]:
+def reads_rows(module: Module, used: frozenset[str] = frozenset()) -> Iterator[Remark]:
     """Yield where a revision first reads rows; to ask whether there is one gives the same over each driver.
 
     Args:
@@ -179,7 +179,7 @@ def reads_rows(module: Module, used: frozenset[str] = frozenset()) -> Iterator[P
         is_result = isinstance(read, ast.Name) and read.id in reading
         if is_result or _is_query(read) or read is node:
             text = "it reads rows, and asyncpg has other values for some types"
-            yield Place(module.path, read.lineno, f"{text}: {shorten(ast.unparse(read), _WIDTH, placeholder=' …')}")
+            yield Remark(module.path, read.lineno, f"{text}: {shorten(ast.unparse(read), _WIDTH, placeholder=' …')}")
             return
 
 
@@ -220,17 +220,17 @@ def _imported(node: ast.AST) -> list[str]:
     return [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
 
 
-def _problems(module: Module, node: ast.Call, function: str, text: str) -> Iterator[Place]:
+def _problems(module: Module, node: ast.Call, function: str, text: str) -> Iterator[Remark]:
     count = sum(1 for _ in statements(text))
     if count > 1:
-        yield Place(module.path, node.lineno, f"{count} statements in one text, and asyncpg takes one")
+        yield Remark(module.path, node.lineno, f"{count} statements in one text, and asyncpg takes one")
     first = next(tokenize(text), None)
     if first is not None and first == "copy":
-        yield Place(module.path, node.lineno, "COPY, which asyncpg has a method of its own for")
+        yield Remark(module.path, node.lineno, "COPY, which asyncpg has a method of its own for")
     if function == "exec_driver_sql" and re.search(r"%\(?\w*\)?s", text):
-        yield Place(module.path, node.lineno, "%s for a parameter, where asyncpg has $1")
+        yield Remark(module.path, node.lineno, "%s for a parameter, where asyncpg has $1")
     elif len(node.args) > 1 or node.keywords or "bindparams" in ast.unparse(node.args[0]):
-        yield Place(module.path, node.lineno, "parameters in a text, whose types PostgreSQL infers under asyncpg")
+        yield Remark(module.path, node.lineno, "parameters in a text, whose types PostgreSQL infers under asyncpg")
 
 
 def _has_text_dates(module: Module, call: ast.Call) -> bool:

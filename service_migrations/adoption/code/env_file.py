@@ -22,7 +22,7 @@ from service_migrations.adoption.code.modules import (
 from service_migrations.adoption.code.sql_texts import sql_text
 from service_migrations.adoption.code.unpacked import unpacked
 from service_migrations.adoption.code.variables import Text, Variable, constant, literal
-from service_migrations.adoption.ini import Options
+from service_migrations.adoption.ini import AlembicOptions
 
 __all__ = ["Environment", "function_around", "needs_hook", "options_reader", "read_environment"]
 
@@ -137,7 +137,7 @@ class Environment:
         return node is not None and not _is_none(node)
 
 
-def read_environment(path: Path, options: Options | None, code: Code, folders: tuple[Path, ...]) -> Environment:
+def read_environment(path: Path, options: AlembicOptions | None, code: Code, folders: tuple[Path, ...]) -> Environment:
     """Read an env.py.
 
     Args:
@@ -191,7 +191,7 @@ def _set_option(environment: Environment, name: str | None, text: Text | None) -
         environment.computed.add(name.lower())
 
 
-def options_reader(environment: Environment, options: Options | None) -> "_OptionsReader":
+def options_reader(environment: Environment, options: AlembicOptions | None) -> "_OptionsReader":
     """Return what reads an option of the ini file, with what env.py sets."""
     return _OptionsReader(environment, options)
 
@@ -199,7 +199,7 @@ def options_reader(environment: Environment, options: Options | None) -> "_Optio
 @dataclass(frozen=True, slots=True)
 class _OptionsReader:
     environment: Environment
-    options: Options | None
+    options: AlembicOptions | None
 
     def __call__(self, name: str) -> Text | None:
         text = self.options.text(name.lower(), self.environment.ini) if self.options else None

@@ -8,7 +8,7 @@ from pathlib import Path
 __all__ = [
     "Code",
     "Module",
-    "Place",
+    "Remark",
     "assigned",
     "called",
     "dotted",
@@ -27,8 +27,8 @@ _NEVER_THE_TEAMS = ("alembic", "sqlalchemy")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A line of a file, and what is to be said of it."""
+class Remark:
+    """A remark on a line of a file."""
 
     path: Path
     line: int | None

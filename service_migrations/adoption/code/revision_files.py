@@ -8,7 +8,7 @@ from pathlib import Path
 
 from service_migrations.adoption.code.adapted_types import adapted_types
 from service_migrations.adoption.code.driver_needs import for_psycopg, helpers, reads_rows, used_names
-from service_migrations.adoption.code.modules import Code, Module, Place, dotted
+from service_migrations.adoption.code.modules import Code, Module, Remark, dotted
 from service_migrations.adoption.code.sql_texts import EXECUTES, sql_text
 from service_migrations.adoption.code.variables import constant
 
@@ -57,14 +57,14 @@ class RevisionFiles:
     needed: dict[str, tuple[str, ...]] = field(default_factory=dict)
     labels: list[str] = field(default_factory=list)
     all_labels: bool = True
-    problems: list[Place] = field(default_factory=list)
-    computed: list[Place] = field(default_factory=list)
-    for_psycopg: list[Place] = field(default_factory=list)
-    reads: list[Place] = field(default_factory=list)
-    kept: list[Place] = field(default_factory=list)
-    environment: list[Place] = field(default_factory=list)
+    problems: list[Remark] = field(default_factory=list)
+    computed: list[Remark] = field(default_factory=list)
+    for_psycopg: list[Remark] = field(default_factory=list)
+    reads: list[Remark] = field(default_factory=list)
+    kept: list[Remark] = field(default_factory=list)
+    environment: list[Remark] = field(default_factory=list)
     below: list[Path] = field(default_factory=list)
-    sets: dict[str, dict[str, Place]] = field(default_factory=dict)
+    sets: dict[str, dict[str, Remark]] = field(default_factory=dict)
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -105,13 +105,13 @@ def read_revisions(
     files.for_psycopg += adapted_types((*modules, *used), code, import_folders)
     for revision, downs in ({} if files.computed else files.down).items():
         files.problems += [
-            Place(files.paths[revision], None, f"{revision} follows {down}, which no file has")
+            Remark(files.paths[revision], None, f"{revision} follows {down}, which no file has")
             for down in (*downs, *files.needed[revision])
             if down not in files.down and down not in files.labels and files.all_labels
         ]
     files.kept += _lasting(files)
     if circle := _circle(files.down):
-        files.problems.append(Place(files.paths[circle[0]], None, f"the history is a circle: {' -> '.join(circle)}"))
+        files.problems.append(Remark(files.paths[circle[0]], None, f"the history is a circle: {' -> '.join(circle)}"))
     return files
 
 
@@ -129,16 +129,16 @@ def _read_file(files: RevisionFiles, path: Path, code: Code, import_folders: tup
     try:
         module = code.read(path)
     except SyntaxError as error:
-        files.problems.append(Place(path, error.lineno, f"it can't be parsed: {error.msg}"))
+        files.problems.append(Remark(path, error.lineno, f"it can't be parsed: {error.msg}"))
         return
     except OSError as error:
-        files.problems.append(Place(path, None, f"it can't be read: {error.strerror}"))
+        files.problems.append(Remark(path, None, f"it can't be read: {error.strerror}"))
         return
     if "revision" not in module.values:
         imported = _imported(module, code, import_folders)
         if imported is None:
             files.kept.append(
-                Place(path, None, "no revision is found in it; if it is computed, this file isn't counted")
+                Remark(path, None, "no revision is found in it; if it is computed, this file isn't counted")
             )
             return
         module = imported
@@ -150,12 +150,12 @@ def _read_file(files: RevisionFiles, path: Path, code: Code, import_folders: tup
     files.kept += [*_from_the_ini_file(module), *_questions_of_the_driver(module)]
     files.environment += _variables(module)
     if revision is None or down is None:
-        files.computed.append(Place(path, node.lineno, _COMPUTED))
+        files.computed.append(Remark(path, node.lineno, _COMPUTED))
         return
     if revision in files.down:
         other = files.paths[revision]
         shown = other.name if other.name != path.name else f"{other.parent.name}/{other.name}"
-        files.problems.append(Place(path, node.lineno, f"{revision} is also in {shown}"))
+        files.problems.append(Remark(path, node.lineno, f"{revision} is also in {shown}"))
     files.down[revision], files.paths[revision] = down, path
     files.needed[revision] = _ids(module, "depends_on") or ()
     labels = _ids(module, "branch_labels")
@@ -203,7 +203,7 @@ def _circle(down: dict[str, tuple[str, ...]]) -> list[str]:
     return []
 
 
-def _lasting(files: RevisionFiles) -> Iterator[Place]:
+def _lasting(files: RevisionFiles) -> Iterator[Remark]:
     """Yield the session's settings with which a later revision runs under plain Alembic; here each has a fresh one."""
     for revision, downs in files.down.items():
         for down in downs:
@@ -212,12 +212,12 @@ def _lasting(files: RevisionFiles) -> Iterator[Place]:
                     yield place
 
 
-def _session_settings(module: Module) -> dict[str, Place]:
+def _session_settings(module: Module) -> dict[str, Remark]:
     """Return the settings that an upgrade leaves to the session, or takes back, by name.
 
     One that is taken back in the end isn't returned.
     """
-    left: dict[str, Place] = {}
+    left: dict[str, Remark] = {}
     calls = [node for node in ast.walk(module.functions.get("upgrade", ast.Pass())) if isinstance(node, ast.Call)]
     for node in sorted(calls, key=lambda call: call.lineno):
         if not node.args:
@@ -231,23 +231,23 @@ def _session_settings(module: Module) -> dict[str, Place]:
                 left.pop(setting, None)
             else:
                 problem = f"it sets {setting} for the session, which doesn't last for the revisions after it here"
-                left[setting] = Place(module.path, node.lineno, f"{problem}; set it in each that needs it")
+                left[setting] = Remark(module.path, node.lineno, f"{problem}; set it in each that needs it")
     return left
 
 
-def _from_the_ini_file(module: Module) -> Iterator[Place]:
+def _from_the_ini_file(module: Module) -> Iterator[Remark]:
     """Yield what is read of the ini file, or of what env.py keeps beside it: here there is neither."""
     for node in module.nodes:
         function = node.func if isinstance(node, ast.Call) else None
         if isinstance(function, ast.Attribute) and function.attr in _INI:
-            yield Place(
+            yield Remark(
                 module.path, function.lineno, f"it reads the ini file, which isn't read here: {ast.unparse(node)}"
             )
         elif isinstance(node, ast.Attribute) and ast.unparse(node).endswith("config.attributes"):
-            yield Place(module.path, node.lineno, f"it reads {ast.unparse(node)}, which is another one here")
+            yield Remark(module.path, node.lineno, f"it reads {ast.unparse(node)}, which is another one here")
 
 
-def _questions_of_the_driver(module: Module) -> Iterator[Place]:
+def _questions_of_the_driver(module: Module) -> Iterator[Remark]:
     """Yield where a revision asks for its driver, which may be another one here; not where only for the database."""
     of_the_database: set[int] = set()
     for node in module.nodes:  # a node is before the nodes in it
@@ -258,7 +258,7 @@ def _questions_of_the_driver(module: Module) -> Iterator[Place]:
                 pass
             case ast.Attribute() if id(node) not in of_the_database and ast.unparse(node).endswith(_DRIVER):
                 reads = f"it reads {ast.unparse(node)}, and the name of the driver is asyncpg or psycopg here"
-                yield Place(module.path, node.lineno, reads)
+                yield Remark(module.path, node.lineno, reads)
                 continue
             case _:
                 continue
@@ -267,9 +267,9 @@ def _questions_of_the_driver(module: Module) -> Iterator[Place]:
             of_the_database |= {id(part) for part in ast.walk(asked)}
 
 
-def _variables(module: Module) -> Iterator[Place]:
+def _variables(module: Module) -> Iterator[Remark]:
     """Yield what reads ``os.environ``."""
     text = "it reads the environment, into which env.py loads a .env"
     for node in module.nodes:
         if isinstance(node, ast.Attribute | ast.Name) and (dotted(node) or "") in ("os.environ", "os.getenv", "getenv"):
-            yield Place(module.path, node.lineno, f"{text}; load it in the models, or set the variable")
+            yield Remark(module.path, node.lineno, f"{text}; load it in the models, or set the variable")

@@ -11,7 +11,7 @@ from service_migrations.plan.classes import Class
 from service_migrations.plan.database.changes import Changes
 from service_migrations.plan.database.facts import Facts
 from service_migrations.plan.database.keys import is_elsewhere, nameless
-from service_migrations.plan.database.names import Place, means, parts
+from service_migrations.plan.database.names import StatementPlace, means, parts
 from service_migrations.sql.lexer import Token, tokenize
 
 __all__ = ["failing", "words_to_find"]
@@ -31,7 +31,7 @@ def words_to_find(changes: Changes) -> set[str]:
     return {parts(name)[1] for name in names} | {column for _, column, *_ in changes.dropped_columns}
 
 
-def failing(changes: Changes, facts: Facts) -> Iterator[tuple[Place, Class | None, str]]:
+def failing(changes: Changes, facts: Facts) -> Iterator[tuple[StatementPlace, Class | None, str]]:
     """Yield each function that isn't replaced, with what it names."""
     replaced = {holder for kind, holder, _ in changes.settled if kind == "body"}
     for row in facts.bodies:
@@ -45,7 +45,7 @@ def failing(changes: Changes, facts: Facts) -> Iterator[tuple[Place, Class | Non
             yield place, Class.BREAKING, f"The function {name} isn't replaced and names {named}: {effect}."
 
 
-def _named(changes: Changes, facts: Facts, row: Row, body: list[list[Token]]) -> Iterator[tuple[Place, str]]:
+def _named(changes: Changes, facts: Facts, row: Row, body: list[list[Token]]) -> Iterator[tuple[StatementPlace, str]]:
     default = facts.default
     for table, place in changes.relations.free():
         is_read = table in facts.relations and any(_is_read(statement, table, default) for statement in body)

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from service_migrations.plan.database.grants import Grant, given
 from service_migrations.plan.database.key_changes import Key, KeyChanges, named_in
-from service_migrations.plan.database.names import Names, Object, Place, means
+from service_migrations.plan.database.names import Names, Object, StatementPlace, means
 from service_migrations.plan.database.restored import restored, taken
 from service_migrations.plan.database.signatures import Signature, is_unwritten, signature_of
 from service_migrations.plan.statements.columns import added_column, outside, starts_constraint, words_of
@@ -51,19 +51,19 @@ class Changes:
     functions: Names
     grants: list[Grant] = field(default_factory=list)
     revoked: set[tuple[Object | None, str]] = field(default_factory=set)
-    unseen: dict[str, Place] = field(default_factory=dict)
+    unseen: dict[str, StatementPlace] = field(default_factory=dict)
     settled: set[tuple[str, Object | None, str]] = field(default_factory=set)
     keys: KeyChanges = field(default_factory=KeyChanges)
-    dropped_columns: list[tuple[str, str, Place, bool]] = field(default_factory=list)
+    dropped_columns: list[tuple[str, str, StatementPlace, bool]] = field(default_factory=list)
     added_columns: set[tuple[Object | None, str]] = field(default_factory=set)
-    identities: dict[Object | None, tuple[bool, Place]] = field(default_factory=dict)
-    published: list[tuple[str, Object | None, Place]] = field(default_factory=list)
-    bare: dict[int, tuple[str, Place]] = field(default_factory=dict)
+    identities: dict[Object | None, tuple[bool, StatementPlace]] = field(default_factory=dict)
+    published: list[tuple[str, Object | None, StatementPlace]] = field(default_factory=list)
+    bare: dict[int, tuple[str, StatementPlace]] = field(default_factory=dict)
     views: dict[int, bool] = field(default_factory=dict)
     temporary: set[str] = field(default_factory=set)
-    signatures: list[tuple[str, Signature, Place]] = field(default_factory=list)
+    signatures: list[tuple[str, Signature, StatementPlace]] = field(default_factory=list)
 
-    def record(self, statement: Sequence[Token], place: Place) -> None:
+    def record(self, statement: Sequence[Token], place: StatementPlace) -> None:
         """Record a statement."""
         words = words_of(statement)
         if words[:1] == ["create"]:
@@ -82,7 +82,7 @@ class Changes:
         elif words[:1] == ["drop"] and len(words) > 2:  # noqa: PLR2004 - DROP, kind, name
             self._drop(statement, words, place)
 
-    def record_text(self, statement: Sequence[Token], place: Place) -> None:
+    def record_text(self, statement: Sequence[Token], place: StatementPlace) -> None:
         """Record a statement of which nobody knows whether it runs, and when: what it sets again, not what it takes."""
         for kind, name in taken(statement):
             holders = self._holders(kind)
@@ -100,7 +100,7 @@ class Changes:
     def _settle(self, kind: str, holders: Names, name: str, own: str = "") -> None:
         self.settled.update((kind, holder, own) for holder in holders.possible(name))
 
-    def _create(self, statement: Sequence[Token], words: list[str], place: Place) -> None:
+    def _create(self, statement: Sequence[Token], words: list[str], place: StatementPlace) -> None:
         start = next((at for at, word in enumerate(words[1:], 1) if word not in _BEFORE_KIND), len(words))
         kind = words[start] if start < len(words) else ""
         name, end = name_at(statement, start + 1)
@@ -128,11 +128,11 @@ class Changes:
             self._publish(statement, words, place)
 
     @staticmethod
-    def _make(holders: Names, name: str, words: list[str], place: Place) -> None:
+    def _make(holders: Names, name: str, words: list[str], place: StatementPlace) -> None:
         is_kept = words[1:3] == ["or", "replace"] or "exists" in words[:7]
         holders.make(name, place, unless_there=is_kept)
 
-    def _new_relation(self, statement: Sequence[Token], name: str, end: int, place: Place) -> None:
+    def _new_relation(self, statement: Sequence[Token], name: str, end: int, place: StatementPlace) -> None:
         words, holder = words_of(statement), self.relations.at(name)
         if not isinstance(holder, int) or holder in self.views:
             return
@@ -143,7 +143,7 @@ class Changes:
         if "primary" not in words and not {"unlogged", "foreign"} & set(words[:3]) and not is_derived:
             self.bare[holder] = name, place
 
-    def _drop(self, statement: Sequence[Token], words: list[str], place: Place) -> None:
+    def _drop(self, statement: Sequence[Token], words: list[str], place: StatementPlace) -> None:
         start = 2 + (words[1] in ("materialized", "foreign"))
         end = next((at for at, word in enumerate(statement) if word in ("cascade", "restrict")), len(statement))
         kind, dropped = words[start - 1], filter(None, names(statement[start:end]))
@@ -157,7 +157,7 @@ class Changes:
             for name in dropped:
                 self.keys.drop_index(self.relations.plain(name), place)
 
-    def _alter(self, statement: Sequence[Token], words: list[str], place: Place) -> None:
+    def _alter(self, statement: Sequence[Token], words: list[str], place: StatementPlace) -> None:
         start = 2 + (words[1] in ("materialized", "foreign"))
         kind = words[start - 1]
         if kind == "publication":
@@ -174,7 +174,7 @@ class Changes:
             for action in actions(rest):
                 self._action(kind, name, action, place)
 
-    def _action(self, kind: str, name: str, action: Sequence[Token], place: Place) -> None:
+    def _action(self, kind: str, name: str, action: Sequence[Token], place: StatementPlace) -> None:
         """Record an action of an ALTER."""
         holders, own = self._holders(kind), words_of(action)
         if own[:2] == ["owner", "to"]:
@@ -210,7 +210,7 @@ class Changes:
             suffix = "pkey" if is_primary else "key"  # of USING INDEX, the index is known
             self._add_key(table, action[start + 1 :], name, suffix=suffix, is_primary=is_primary)
 
-    def _change(self, holder: Object | None, action: Sequence[Token], own: list[str], place: Place) -> None:
+    def _change(self, holder: Object | None, action: Sequence[Token], own: list[str], place: StatementPlace) -> None:
         """Record another action on a table."""
         column, end = name_at(action, 1 + (own[1:2] == ["column"]))
         if own[1:2] == ["constraint"]:
@@ -227,7 +227,7 @@ class Changes:
         elif own[0] == "alter" and ("set", "default") in pairwise(own):
             self.settled.add(("default", holder, column))
 
-    def _change_key(self, holder: Object | None, action: Sequence[Token], command: str, place: Place) -> None:
+    def _change_key(self, holder: Object | None, action: Sequence[Token], command: str, place: StatementPlace) -> None:
         """Record DROP and RENAME of a constraint."""
         name, end = name_at(action, 2)
         if command == "drop":
@@ -257,7 +257,7 @@ class Changes:
         key = Key(named_in(tokens[start:end]), condition, is_primary, index, is_doubtful or not name)
         self.keys.made.setdefault(self.relations.at(table), []).append(key)
 
-    def _publish(self, statement: Sequence[Token], words: list[str], place: Place) -> None:
+    def _publish(self, statement: Sequence[Token], words: list[str], place: StatementPlace) -> None:
         """Record the tables that a publication gets, if it publishes their changes."""
         options = [token.value for token in statement if token.kind == "string"]
         if words[0] == "create" and options and not any(word in options[0] for word in ("update", "delete")):

@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from service_migrations.plan.database.names import Object, Place, means, parts
+from service_migrations.plan.database.names import Object, StatementPlace, means, parts
 from service_migrations.sql.clauses import split_name
 from service_migrations.sql.dynamic import UNKNOWN, fits
 from service_migrations.sql.lexer import Token
 
 __all__ = ["Key", "KeyChanges", "named_in"]
 
-_Lost = list[tuple[str, str, Place]]
+_Lost = list[tuple[str, str, StatementPlace]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class KeyChanges:
     indexes: dict[str, str] = field(default_factory=dict)
     former: dict[tuple[Object | None, str], str] = field(default_factory=dict)
 
-    def lost(self) -> Iterator[tuple[str, str, Place]]:
+    def lost(self) -> Iterator[tuple[str, str, StatementPlace]]:
         """Yield all that is dropped or renamed."""
         yield from self.dropped
         yield from self.renamed
@@ -78,7 +78,7 @@ class KeyChanges:
             for (own, given), count in self.given.items()
         )
 
-    def drop(self, holder: Object | None, name: str, place: Place) -> None:
+    def drop(self, holder: Object | None, name: str, place: StatementPlace) -> None:
         """Drop a constraint."""
         is_lost = self._is_lost(holder, name)
         former = self.former.pop((holder, name), "")
@@ -93,7 +93,7 @@ class KeyChanges:
         """Give an index the name of the constraint that it becomes."""
         self._rename_made(holder, index, name)
 
-    def rename(self, holder: Object | None, name: str, to: str, place: Place) -> None:
+    def rename(self, holder: Object | None, name: str, to: str, place: StatementPlace) -> None:
         """Give a constraint another name."""
         is_taken = self._take(holder, name, is_lost=self._is_lost(holder, name))
         self.given[holder, to] += 1
@@ -107,7 +107,7 @@ class KeyChanges:
             if isinstance(holder, str) and self.former[holder, to] == name:
                 self.renamed.append((holder, name, place))
 
-    def drop_index(self, index: str, place: Place) -> None:
+    def drop_index(self, index: str, place: StatementPlace) -> None:
         """Drop an index."""
         holders = [holder for holder, keys in self.made.items() if any(key.index == index for key in keys)]
         keys = [key for keys in self.made.values() for key in keys if key.index == index]
@@ -119,7 +119,7 @@ class KeyChanges:
         else:
             self._lose("", self.indexes.pop(index, index), place)
 
-    def rename_index(self, index: str, to: str, place: Place) -> None:
+    def rename_index(self, index: str, to: str, place: StatementPlace) -> None:
         """Give an index another name, and its constraint."""
         schema, last = split_name(index)
         new = ".".join(filter(None, [schema, to]))
@@ -147,12 +147,12 @@ class KeyChanges:
                 return True
         return False
 
-    def _lose(self, table: str, name: str, place: Place) -> None:
+    def _lose(self, table: str, name: str, place: StatementPlace) -> None:
         """Record what was there before as dropped; a second DROP of it has an IF EXISTS, and does nothing."""
         if all((own, last) != (table, name) for own, last, _ in self.dropped):
             self.dropped.append((table, name, place))
 
-    def _lose_again(self, holder: Object | None, name: str, place: Place) -> None:
+    def _lose_again(self, holder: Object | None, name: str, place: StatementPlace) -> None:
         """Record where a name is lost that was lost before, and given again."""
         for lost in (self.dropped, self.renamed):
             lost[:] = [(table, own, place if (table, own) == (holder, name) else before) for table, own, before in lost]

@@ -8,7 +8,7 @@ from service_migrations.plan.classes import Class
 from service_migrations.plan.database.changes import Changes
 from service_migrations.plan.database.facts import Facts
 from service_migrations.plan.database.key_changes import Key, named_in
-from service_migrations.plan.database.names import Object, Place, parts
+from service_migrations.plan.database.names import Object, StatementPlace, parts
 from service_migrations.sql.dynamic import UNKNOWN
 from service_migrations.sql.lexer import tokenize
 
@@ -21,8 +21,8 @@ def _key(row: dict[str, Any]) -> Key:
 
 
 def _placed(
-    changes: Changes, facts: Facts, keys: Iterable[tuple[str, str, Place]]
-) -> Iterator[tuple[str, str, Row, dict[str, Any] | None, Place]]:
+    changes: Changes, facts: Facts, keys: Iterable[tuple[str, str, StatementPlace]]
+) -> Iterator[tuple[str, str, Row, dict[str, Any] | None, StatementPlace]]:
     """Yield each constraint or index of those with its table, its name, the row of the table, its key and its place."""
     for table, name, place in keys:
         row = facts.relations.get(table or name)
@@ -35,14 +35,14 @@ def _placed(
             yield owner, last, row, next(own, None), place
 
 
-def _dropped(changes: Changes, facts: Facts) -> Iterator[tuple[str, Row, dict[str, Any], Place]]:
+def _dropped(changes: Changes, facts: Facts) -> Iterator[tuple[str, Row, dict[str, Any], StatementPlace]]:
     """Yield each unique key that is dropped by its name, with its table, the row of that, and its place."""
     for table, _, row, key, place in _placed(changes, facts, changes.keys.dropped):
         if key is not None and key["unique"]:
             yield table, row, key, place
 
 
-def nameless(changes: Changes, facts: Facts) -> Iterator[tuple[str, str, Row, dict[str, Any] | None, Place]]:
+def nameless(changes: Changes, facts: Facts) -> Iterator[tuple[str, str, Row, dict[str, Any] | None, StatementPlace]]:
     """Yield each constraint whose name no constraint of its table has any more: table, name, its row, key and place."""
     known: set[tuple[str, str]] = set()
     for table, name, row, key, place in _placed(changes, facts, changes.keys.lost()):
@@ -72,7 +72,7 @@ def is_elsewhere(changes: Changes, facts: Facts, table: str, name: str, row: Row
     return any((other, name) not in lost for other in others - gone)
 
 
-def conflicts(changes: Changes, facts: Facts) -> Iterator[tuple[Place, Class | None, str]]:
+def conflicts(changes: Changes, facts: Facts) -> Iterator[tuple[StatementPlace, Class | None, str]]:
     """Yield what INSERT … ON CONFLICT needs and doesn't find any more: a key of its columns, or the name of one."""
     dropped = list(_dropped(changes, facts))
     names = {(table, key["name"]) for table, _, key, _ in dropped}
@@ -104,7 +104,7 @@ def _gone(changes: Changes) -> set[tuple[str, str]]:
     return {(table, column) for table, column, *_ in changes.dropped_columns}
 
 
-def unidentified(changes: Changes, facts: Facts) -> Iterator[tuple[Place, Class | None, str]]:
+def unidentified(changes: Changes, facts: Facts) -> Iterator[tuple[StatementPlace, Class | None, str]]:
     """Yield the published tables whose rows nothing identifies: PostgreSQL refuses each UPDATE and DELETE of them."""
     for table, place in _without_identity(changes, facts).items():
         publications = facts.relations[table].publications
@@ -121,9 +121,9 @@ def unidentified(changes: Changes, facts: Facts) -> Iterator[tuple[Place, Class 
             yield place, None, _text(f"the new {name}", publications, "it has no primary key")
 
 
-def _without_identity(changes: Changes, facts: Facts) -> dict[str, Place]:
+def _without_identity(changes: Changes, facts: Facts) -> dict[str, StatementPlace]:
     """Return the tables whose replica identity is dropped, with its constraint, its index or a column, or set back."""
-    lost: dict[str, Place] = {}
+    lost: dict[str, StatementPlace] = {}
     for table, indexed, key, place in _dropped(changes, facts):
         if _is_identity(indexed, key):
             lost.setdefault(table, place)

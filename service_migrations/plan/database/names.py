@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from service_migrations.sql.clauses import split_name
 from service_migrations.sql.dynamic import UNKNOWN, fits
 
-__all__ = ["Names", "Object", "Place", "means", "parts"]
+__all__ = ["Names", "Object", "StatementPlace", "means", "parts"]
 
 Object = str | int
 """One that was there before, by its name then; or a new one, by its number."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StatementPlace:
     """Where a statement stands: the id and the file of its revision, the line of that and of the revision's SQL."""
 
     revision: str
@@ -41,8 +41,8 @@ class Names:
 
     default: str = ""
     held: dict[str, Object | None] = field(default_factory=dict)
-    left: dict[str, Place] = field(default_factory=dict)
-    made: dict[int, Place] = field(default_factory=dict)
+    left: dict[str, StatementPlace] = field(default_factory=dict)
+    made: dict[int, StatementPlace] = field(default_factory=dict)
     doubted: set[str] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
 
@@ -66,7 +66,7 @@ class Names:
         schemas = (schema,) if schema else (self.default, "public")
         return fits(last, other) and (not other_schema or any(fits(each, other_schema) for each in schemas))
 
-    def make(self, name: str, place: Place, *, unless_there: bool = False) -> None:
+    def make(self, name: str, place: StatementPlace, *, unless_there: bool = False) -> None:
         """Give a name to something new."""
         name = self.plain(name)
         holder = self.at(name)
@@ -80,14 +80,14 @@ class Names:
         self.made[number] = place
         self.held[name] = number
 
-    def drop(self, name: str, place: Place) -> None:
+    def drop(self, name: str, place: StatementPlace) -> None:
         """Take a name from who has it."""
         holder = self.at(name)
         if isinstance(holder, str):
             self.left.setdefault(holder, place)
         self.held[self.plain(name)] = None
 
-    def move(self, name: str, place: Place, *, to: str = "", schema: str = "") -> None:
+    def move(self, name: str, place: StatementPlace, *, to: str = "", schema: str = "") -> None:
         """Give another name, or schema, to who has a name."""
         holder = self.at(name)
         self.drop(name, place)
@@ -95,14 +95,14 @@ class Names:
         given = ".".join(filter(None, [schema or own_schema, to or last])).removeprefix("public.")
         self.held[self.plain(given)] = holder
 
-    def successors(self) -> Iterator[tuple[str, int, Place]]:
+    def successors(self) -> Iterator[tuple[str, int, StatementPlace]]:
         """Yield each name that something new has in place of what had it, with its number and where it was made."""
         for name in self.left:
             holder = self.held.get(name)
             if isinstance(holder, int):
                 yield name, holder, self.made[holder]
 
-    def free(self) -> Iterator[tuple[str, Place]]:
+    def free(self) -> Iterator[tuple[str, StatementPlace]]:
         """Yield each name that was taken and that nobody has any more, with where it was left."""
         for name, place in self.left.items():
             if self.held.get(name, name) is None and not any(self._may_be(name, each) for each in self.unknown):

@@ -7,13 +7,13 @@ from service_migrations.connection.single_message import Row
 from service_migrations.plan.classes import Class
 from service_migrations.plan.database.changes import Changes
 from service_migrations.plan.database.facts import Facts
-from service_migrations.plan.database.names import Object, Place
+from service_migrations.plan.database.names import Object, StatementPlace
 from service_migrations.sql.dynamic import fits
 
 __all__ = ["overloaded", "recreated"]
 
 
-def overloaded(changes: Changes, facts: Facts) -> Iterator[tuple[Place, Class | None, str]]:
+def overloaded(changes: Changes, facts: Facts) -> Iterator[tuple[StatementPlace, Class | None, str]]:
     """Yield the new functions beside one of their name that take the same calls: PostgreSQL refuses these (42725)."""
     for name, signature, place in changes.signatures:
         for row in facts.functions.get(name, ()) if name not in changes.functions.left else ():
@@ -24,7 +24,7 @@ def overloaded(changes: Changes, facts: Facts) -> Iterator[tuple[Place, Class | 
                 yield place, Class.BREAKING, f"Calls of {name} with {count} {noun} may fail: {reason}."
 
 
-def recreated(changes: Changes, facts: Facts) -> Iterator[tuple[Place, Class | None, str]]:
+def recreated(changes: Changes, facts: Facts) -> Iterator[tuple[StatementPlace, Class | None, str]]:
     """Yield what is lost with each relation and function that another one takes the place of."""
     for name, number, place in changes.relations.successors():
         if row := facts.relations.get(name):

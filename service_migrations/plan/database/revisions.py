@@ -9,7 +9,7 @@ from pathlib import Path
 
 from service_migrations.history.sql.offline import Rendered
 from service_migrations.plan.database.changes import Changes
-from service_migrations.plan.database.names import Names, Place
+from service_migrations.plan.database.names import Names, StatementPlace
 from service_migrations.plan.revision_text import revision_text
 from service_migrations.plan.statements.nested import Unseen, statements_of_block
 from service_migrations.plan.unrendered import unrendered_statements
@@ -37,7 +37,7 @@ def changes_of(revisions: Iterable[Rendered], default: str, root: Path | None = 
         revision = rendered.revision
         if not rendered.is_whole:
             line = rendered.error_line or rendered.online_part or 0
-            changes.unseen[revision.revision] = Place(revision.revision, revision.path, line, 0)
+            changes.unseen[revision.revision] = StatementPlace(revision.revision, revision.path, line, 0)
         for tokens, place in _rendered(rendered):
             _record(changes, tokens, place, changes.record)
         for tokens, place in _written(rendered, root):
@@ -46,7 +46,10 @@ def changes_of(revisions: Iterable[Rendered], default: str, root: Path | None = 
 
 
 def _record(
-    changes: Changes, statement: Sequence[Token], place: Place, record: Callable[[Sequence[Token], Place], None]
+    changes: Changes,
+    statement: Sequence[Token],
+    place: StatementPlace,
+    record: Callable[[Sequence[Token], StatementPlace], None],
 ) -> None:
     """Record a statement, and those of a block."""
     record(statement, place)
@@ -55,7 +58,10 @@ def _record(
 
 
 def _record_block(
-    changes: Changes, block: Sequence[Token], place: Place, record: Callable[[Sequence[Token], Place], None]
+    changes: Changes,
+    block: Sequence[Token],
+    place: StatementPlace,
+    record: Callable[[Sequence[Token], StatementPlace], None],
 ) -> None:
     for each in statements_of_block(block):
         if isinstance(each, Unseen):
@@ -68,7 +74,7 @@ def _record_block(
             record(each, place)
 
 
-def _rendered(rendered: Rendered) -> Iterator[tuple[Sequence[Token], Place]]:
+def _rendered(rendered: Rendered) -> Iterator[tuple[Sequence[Token], StatementPlace]]:
     """Yield the statements of the SQL of a revision."""
     offset = 0
     for piece in rendered.pieces:
@@ -76,12 +82,12 @@ def _rendered(rendered: Rendered) -> Iterator[tuple[Sequence[Token], Place]]:
             continue
         for statement in statements(piece.sql):
             revision = rendered.revision
-            place = Place(revision.revision, revision.path, piece.source, offset + statement.line)
+            place = StatementPlace(revision.revision, revision.path, piece.source, offset + statement.line)
             yield statement.tokens, place
         offset += piece.sql.count("\n") + 2
 
 
-def _written(rendered: Rendered, root: Path | None) -> Iterator[tuple[Sequence[Token], Place]]:
+def _written(rendered: Rendered, root: Path | None) -> Iterator[tuple[Sequence[Token], StatementPlace]]:
     """Yield the statements of the text of a revision that can't be rendered."""
     revision = rendered.revision
     file = root / revision.path if root and revision.path else None
@@ -91,4 +97,4 @@ def _written(rendered: Rendered, root: Path | None) -> Iterator[tuple[Sequence[T
     lines = {piece.source for piece in rendered.pieces}
     tree = revision_text(file).tree
     for tokens, line in unrendered_statements(tree, skipped, lines, rendered.error_line):
-        yield tokens, Place(revision.revision, revision.path, line, 0)
+        yield tokens, StatementPlace(revision.revision, revision.path, line, 0)

@@ -18,11 +18,11 @@ from service_migrations.session.tables.relation import schemas
 from service_migrations.session.tables.version_tables import VERSION_TABLES
 from service_migrations.settings.siblings import version_tables_of_siblings
 
-__all__ = ["Candidate", "OtherTable", "other_tables", "refusal"]
+__all__ = ["OtherTable", "PossibleVersionTable", "other_tables", "refusal"]
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class PossibleVersionTable:
     """A table of the form of a version table.
 
     Attributes:
@@ -66,7 +66,7 @@ async def other_tables(
     connector: Connector,
     schema: str | None,
     ids: Collection[str],
-    version_tables: Sequence[Candidate] | None = None,
+    version_tables: Sequence[PossibleVersionTable] | None = None,
 ) -> list[OtherTable]:
     """Return the tables beside a service's own one that hold revisions of its history; a transaction is open then.
 
@@ -86,7 +86,7 @@ async def other_tables(
     """
     service, name = connector.service, connector.version_table
     if version_tables is None:
-        version_tables = [Candidate(*row) for row in await connection.execute(text(VERSION_TABLES))]
+        version_tables = [PossibleVersionTable(*row) for row in await connection.execute(text(VERSION_TABLES))]
     rows = [
         row for row in version_tables if (row.name, row.schema) != (name, schema) and row.name != service.ledger_table
     ]

@@ -10,7 +10,7 @@ from sqlalchemy.schema import CreateSchema
 from service_migrations.connection.connector import Connector
 from service_migrations.connection.rows import rows
 from service_migrations.errors import ConfigurationError
-from service_migrations.session.tables.other_version_tables import Candidate, other_tables, refusal
+from service_migrations.session.tables.other_version_tables import PossibleVersionTable, other_tables, refusal
 from service_migrations.session.tables.relation import RELATIONS, Relation, first, schemas
 from service_migrations.session.tables.version_tables import VERSION_TABLES
 from service_migrations.sql.quoting import quoted
@@ -52,7 +52,7 @@ class Located:
     schema: str | None
     relation: Relation | None
     namesakes: tuple[str, ...]
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[PossibleVersionTable, ...]
 
 
 async def located(connection: AsyncConnection, connector: Connector, schema: str | None) -> Located:
@@ -80,7 +80,7 @@ async def located(connection: AsyncConnection, connector: Connector, schema: str
         if not row.is_candidate
     ]
     candidates = tuple(
-        Candidate(row.bare, row.schema, row.name, row.is_filtered, row.is_trusted)
+        PossibleVersionTable(row.bare, row.schema, row.name, row.is_filtered, row.is_trusted)
         for row in table_rows
         if row.is_candidate
     )
