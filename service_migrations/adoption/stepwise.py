@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from service_migrations.catalog.objects import Key, Object, read
 from service_migrations.connection.connector import connector_of
-from service_migrations.drift.drift import bookkeeping, sibling_revisions, sibling_settings
+from service_migrations.drift.drift import sibling_revisions, sibling_settings, without_bookkeeping
 from service_migrations.drift.extensions import Extensions, MissingExtensionError
 from service_migrations.drift.replay import advance
 from service_migrations.drift.scratch import scratch
@@ -79,7 +79,7 @@ class Steps:
         objects = await read(self.session.connection)
         await self.session.connection.rollback()
         own = [item for item in objects if item.key not in self.initial]
-        return bookkeeping(self.session.history.service, self.session.connector.version_table).without(own)
+        return without_bookkeeping(own, self.session.history.service, self.session.connector.version_table)
 
     async def schema(self) -> frozenset[str]:
         """Return all that can differ between two states of the database, as comparable texts."""

@@ -31,13 +31,12 @@ from service_migrations.settings.model import Settings, load
 from service_migrations.settings.siblings import siblings
 
 __all__ = [
-    "Bookkeeping",
     "Drift",
-    "bookkeeping",
     "drift",
     "sibling_revisions",
     "sibling_settings",
     "visible_keys",
+    "without_bookkeeping",
 ]
 
 _DEFAULT_SCHEMA = "public"
@@ -199,7 +198,7 @@ class _Replay:
     def _own(self, replayed: Mapping[Key, tuple[Service, Object]]) -> list[Object]:
         service = self.settings.service
         own = [item for creator, item in replayed.values() if creator == service]
-        own = bookkeeping(service, self.settings.version_table).without(own)
+        own = without_bookkeeping(own, service, self.settings.version_table)
         return [item for item in own if not _is_ignored(service, item)]
 
 
@@ -211,23 +210,13 @@ def _is_ignored(service: Service, item: Object) -> bool:
     return any(service.ignored_by(*name) for name in names)
 
 
-@dataclass(frozen=True, slots=True)
-class Bookkeeping:
-    """The tables of the library in a service's database, each by schema and name."""
-
-    tables: frozenset[tuple[str, str]]
-
-    def without(self, objects: Iterable[Object]) -> list[Object]:
-        """Return the objects that are neither these tables nor parts of them."""
-        placed = ((item, (item.schema, item.table or item.name), (item.part_of or ("",) * 3)[1:]) for item in objects)
-        return [item for item, table, parent in placed if not self.tables & {table, parent}]
-
-
-def bookkeeping(service: Service, version_table: str) -> Bookkeeping:
-    """Return the version table and the ledger of a service."""
+def without_bookkeeping(objects: Iterable[Object], service: Service, version_table: str) -> list[Object]:
+    """Return the objects without the version table and the ledger of a service, and the parts of both."""
     (claims,) = load_claims([service]).values()
     schema = bookkeeping_schema(service, claims.metadata) or _DEFAULT_SCHEMA
-    return Bookkeeping(frozenset((schema, name) for name in (version_table, service.ledger_table)))
+    tables = {(schema, name) for name in (version_table, service.ledger_table)}
+    placed = ((item, (item.schema, item.table or item.name), (item.part_of or ("",) * 3)[1:]) for item in objects)
+    return [item for item, table, parent in placed if not tables & {table, parent}]
 
 
 def sibling_settings(settings: Settings) -> dict[Service, Settings]:
