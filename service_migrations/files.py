@@ -14,6 +14,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import TypeGuard
 
@@ -190,7 +191,8 @@ def append(path: Path, content: bytes) -> None:
 def replace(path: Path, content: bytes) -> None:
     """Write a file in one step, so that a reader sees either the old content or the new one.
 
-    Its mode stays, and as root its owner too: the .env of a developer whose checkout a container has mounted.
+    Its mode stays, and as root its owner too: the .env of a developer whose checkout a container has mounted. What
+    Python has compiled of the former content is removed.
 
     Raises:
         OSError: it can't be written; ``filename`` has its name.
@@ -209,6 +211,9 @@ def replace(path: Path, content: bytes) -> None:
                 os.chown(temporary, former.st_uid, former.st_gid)
             temporary.chmod(mode)  # despite the umask
         temporary.replace(path)
+        if path.suffix == ".py":
+            # Python compares the time in seconds and the size, and a revision with another id has the same size
+            Path(cache_from_source(str(path))).unlink(missing_ok=True)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_migrations.connection.connector import connector
 from service_migrations.errors import MigrationError, UsageError
+from service_migrations.files import replace as replace_file
 from service_migrations.history.branches import Branch, branch_with, branches, revisions_in_base
 from service_migrations.history.files import head_file
 from service_migrations.history.graph import clashing_heads, implied
@@ -184,14 +185,14 @@ async def _rebased(
     sources = {path: path.read_bytes() for path in (service.root / rebased.path for rebased, _ in moves)}
     try:
         for rebased, text in moves:
-            head_file.replace_file(service.root / rebased.path, text)
+            replace_file(service.root / rebased.path, text)
         changed = read(service)
         remaining = clashing_heads(changed.revisions)
         if not remaining:
             head_file.write(changed)
     except MigrationError:
         for path, source in sources.items():
-            head_file.replace_file(path, source)
+            replace_file(path, source)
         raise
     first, *others = (rebased for rebased, _ in moves)
     return replace(first, others=tuple(others), remaining=remaining)

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from service_migrations.errors import ConfigurationError, MigrationError
-from service_migrations.files import read_text
+from service_migrations.files import read_text, replace
 from service_migrations.history.files.fingerprint import checksum
-from service_migrations.history.files.head_file import replace_file
 from service_migrations.history.revisions import History
 from service_migrations.monorepo import Service
 
@@ -173,7 +172,7 @@ def write_baseline(service: Service, entries: Mapping[str, Iterable[str]]) -> No
         path.unlink(missing_ok=True)
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, "\n".join(parts).encode())
+        replace(path, "\n".join(parts).encode())
 
 
 def digest(*parts: object) -> str:

@@ -9,7 +9,8 @@ import pytest
 import service_migrations
 from service_migrations.authoring.rebase import exchange
 from service_migrations.errors import UsageError
-from service_migrations.history.files.head_file import problem, replace_file
+from service_migrations.files import replace as replace_file
+from service_migrations.history.files.head_file import problem
 from service_migrations.monorepo import Service, discover
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import query, tables, wait

@@ -5,8 +5,6 @@ the second head is noticed only when somebody upgrades.
 """
 
 from collections.abc import Iterable
-from importlib.util import cache_from_source
-from pathlib import Path
 
 from service_migrations.errors import ConfigurationError
 from service_migrations.files import read_text, replace
@@ -14,7 +12,7 @@ from service_migrations.history import graph
 from service_migrations.history.history import History
 from service_migrations.monorepo import Service
 
-__all__ = ["problem", "replace_file", "write", "write_heads"]
+__all__ = ["problem", "write", "write_heads"]
 
 _MARKERS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
 
@@ -42,7 +40,7 @@ def write_heads(service: Service, heads: Iterable[str]) -> None:
     if not text:
         service.head_file.unlink(missing_ok=True)
     elif _text(service) != text:
-        replace_file(service.head_file, text.encode())
+        replace(service.head_file, text.encode())
 
 
 def problem(history: History) -> str | None:
@@ -72,14 +70,6 @@ def _ordered_heads(history: History) -> list[str]:
     """Return the heads in the order of their branch labels, so that each branch keeps its line."""
     labels = graph.own_labels(history.revisions)
     return sorted(history.heads, key=lambda head: (labels[head], head))
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file in one step, so that a reader sees either the old text or the new one."""
-    replace(path, content)
-    if path.suffix == ".py":
-        # Python compares time in seconds and size, and another id has the same size
-        Path(cache_from_source(str(path))).unlink(missing_ok=True)
 
 
 def _text(service: Service) -> str | None:
