@@ -1,6 +1,6 @@
 """Sessions: lint, types, tests (for each Python), migrations and faults (for each PostgreSQL), adopt.
 
-On request: evidence, bench, mutants and soak.
+On request: evidence, bench, mutants, soak and pins.
 
 ``tests-lowest`` runs the tests once more, with the oldest versions of the libraries that pyproject.toml allows.
 
