@@ -13,7 +13,8 @@ from service_migrations.catalog.definitions import add_not_null, column_settings
 from service_migrations.catalog.objects import Catalog, Key, Object, read_own
 from service_migrations.catalog.privileges import privileges
 from service_migrations.catalog.restoration import Restoration
-from service_migrations.catalog.tables import ColumnState, TableState
+from service_migrations.catalog.tables import ColumnState, Constraint, TableState
+from service_migrations.sql.quoting import quoted
 
 __all__ = ["Former"]
 
@@ -245,15 +246,40 @@ class Former:
         return completed
 
     def _table(self, table: TableState) -> Object:
-        return self.catalog.by_key[Key("table", self._schema(table), None, table.name)]
+        return self.catalog.by_key[Key("table", self.schema(table), None, table.name)]
 
     def _part(self, table: TableState, kind: str, name: str) -> Object:
-        return self.catalog.by_key[Key(kind, self._schema(table), table.name, name)]
+        return self.catalog.by_key[Key(kind, self.schema(table), table.name, name)]
 
-    def part_of(self, schema: str, table: str, name: str) -> Object:
+    def part_of(self, schema: str, table: str, name: str) -> Object | None:
         """Return a constraint or an index of a table; for the index of a constraint, the constraint."""
         constraint = self.catalog.by_key.get(Key("constraint", schema, table, name))
-        return constraint or self.catalog.by_key[Key("index", schema, table, name)]
+        return constraint or self.catalog.by_key.get(Key("index", schema, table, name))
 
-    def _schema(self, table: TableState) -> str:
+    def own_parts(self, table: TableState) -> Iterator[Object]:
+        """Yield what partitions of a table have of their own, and PostgreSQL creates other parts with."""
+        for partition in self.partitions(table):
+            for part in self.catalog.parts(partition, "constraint", "index"):
+                is_own = not part.facts.get("inherited") and "constraint" not in part.facts
+                if is_own and ("partition_key" in partition.facts or self.has_copies(part)):
+                    yield part
+
+    def copied(self, table: TableState, keys: Collection[Constraint]) -> list[str]:
+        """Return the names of those foreign keys of a table that lead to a partitioned one."""
+        names = [key.name for key in keys if key.kind == "f"]
+        return [name for name in names if self.has_copies(self._part(table, "constraint", name))]
+
+    def has_copies(self, part: Object) -> bool:
+        """Whether a part is a foreign key to a partitioned table, of which it has a copy for each partition."""
+        referenced = self._tables.get(part.facts.get("foreign_key", ""))
+        return referenced is not None and "partition_key" in referenced.facts
+
+    def addresses(self, part: Object) -> frozenset[str]:
+        """Return the addresses, with their schemas, of the table of a part and of its partitions."""
+        table = self.catalog.parent(part)
+        tables = self._with_partitions(table) if table else ()
+        return frozenset(quoted(each.schema, each.name) for each in tables)
+
+    def schema(self, table: TableState) -> str:
+        """Return the schema of a table, also of one in the default schema."""
         return table.schema or self._default or ""

@@ -12,7 +12,7 @@ from service_migrations._sqlalchemy import verbatim_dialect
 from service_migrations.autogenerate.changes import columns, constraints, generated
 from service_migrations.autogenerate.changes.change import Change, Note, Phase, Step
 from service_migrations.autogenerate.changes.dependents import users_of_columns
-from service_migrations.autogenerate.changes.inheritance import partition_parts
+from service_migrations.autogenerate.changes.inheritance import part_names, partition_parts
 from service_migrations.autogenerate.changes.inheritance.own_columns import own_columns
 from service_migrations.autogenerate.changes.matches import Matches, new_names
 from service_migrations.autogenerate.changes.table_options import TableOptions, changed_persistence, new_comments
@@ -39,12 +39,14 @@ def dropped(comparison: Comparison) -> Iterator[Change]:
     )
     for key in reversed(order):
         table = tables[key]
+        foreign_keys = [each for each in table.constraints.values() if each.kind == "f"]
         if table.partition_key:
             parts = {*table.indexes, *table.constraints}
-            foreign_keys = [each for each in table.constraints.values() if each.kind == "f"]
-            yield partition_parts.names_kept(
-                comparison.former, comparison.connection, table, comparison.oids[key], parts, foreign_keys
+            yield part_names.names_kept(
+                comparison.former, comparison.connection, table, parts, again=foreign_keys, whole=True
             )
+        elif copied := comparison.former.copied(table, foreign_keys):
+            yield part_names.names_kept(comparison.former, comparison.connection, table, copied)
         for constraint in comparison.former.completed(table).constraints.values():
             if constraint.kind == "f":
                 yield constraints.drop(table, constraint, Directions(circular, down=True))
@@ -126,7 +128,7 @@ def altered(comparison: Comparison) -> dict[Key, list[Change]]:
             *options.changes(key, pair),
             *_comment(pair),
         ]
-        if table_changes and pair.live.partition_key:
+        if table_changes:
             table_changes = _with_parts_of_partitions(comparison, key, pair, table_changes)
         changes[key] = [change for change in table_changes if change.forward or change.backward]
     changes = {key: table_changes for key, table_changes in changes.items() if table_changes}
@@ -204,29 +206,49 @@ def _parts_of_dropped_columns(comparison: Comparison, pair: Pair) -> Iterator[Ch
 def _with_parts_of_partitions(
     comparison: Comparison, key: Key, pair: Pair, table_changes: list[Change]
 ) -> list[Change]:
-    """Return the changes of a partitioned table with those for what its partitions have of their own."""
-    former, matches = comparison.former, Matches.of(pair, comparison.named[key])
+    """Return the changes of a table with those for what PostgreSQL creates with its parts, and partitions have."""
+    former, connection = comparison.former, comparison.connection
+    created_again = {step for change in table_changes for step in change.backward if isinstance(step, str)}
+    statements: dict[str, Constraint | Index] = {index.definition: index for index in pair.live.indexes.values()}
+    statements |= {constraints.addition(pair.live, each): each for each in pair.live.constraints.values()}
+    again = {statement: part for statement, part in statements.items() if statement in created_again}
+    forward = {step for change in table_changes for step in change.forward if isinstance(step, str)}
+    if not pair.live.partition_key:
+        copied = former.copied(pair.live, [each for each in again.values() if isinstance(each, Constraint)])
+        return [*([part_names.names_kept(former, connection, pair.live, copied)] if copied else []), *table_changes]
+    matches = Matches.of(pair, comparison.named[key])
     kept = {match.name for match in matches.indexes.values()}
     new = [index for name, index in pair.target.indexes.items() if name not in kept]
     drops = partition_parts.drops(former, pair.live, new)
-    created_again = {step for change in table_changes for step in change.backward if isinstance(step, str)}
-    again: list[Constraint | Index] = [
-        *(index for index in pair.live.indexes.values() if index.definition in created_again),
-        *(each for each in pair.live.constraints.values() if constraints.addition(pair.live, each) in created_again),
-    ]
+    recreated = {statement: part for statement, part in statements.items() if statement in created_again | forward}
+    apart = partition_parts.creations_apart(former, pair.live, recreated)
     # PostgreSQL creates the keys and indexes of a column again that gets another type
     is_converted = any(converted_columns(pair, comparison.recreated_types).values())
-    parts = {*pair.live.indexes, *pair.live.constraints} if is_converted else {each.name for each in again}
-    return [
-        partition_parts.names_kept(former, comparison.connection, pair.live, comparison.oids[key], parts, again),
-        *(
-            replace(change, backward=drops[str(step.index_name)])
+    parts = {*pair.live.indexes, *pair.live.constraints} if is_converted else {each.name for each in again.values()}
+    names = part_names.names_kept(
+        former,
+        connection,
+        pair.live,
+        parts,
+        again=[part for statement, part in again.items() if statement not in apart],
+        added=(*matches.added, *new),
+        whole=is_converted or not pair.live.columns.keys() <= pair.target.columns.keys(),
+    )
+    changed = (
+        replace(
+            change,
+            forward=tuple(_replaced(step, apart) for step in change.forward),
+            backward=drops[str(step.index_name)]
             if change.backward and isinstance(step := change.backward[-1], DropIndexOp) and step.index_name in drops
-            else change
-            for change in table_changes
-        ),
-        *partition_parts.taken(former, pair.live, (*matches.added, *new)),
-    ]
+            else tuple(_replaced(step, apart) for step in change.backward),
+        )
+        for change in table_changes
+    )
+    return [names, *changed, *partition_parts.taken(former, pair.live, (*matches.added, *new))]
+
+
+def _replaced(step: Step, statements: Mapping[str, str]) -> Step:
+    return statements.get(step, step) if isinstance(step, str) else step
 
 
 def _ordered(

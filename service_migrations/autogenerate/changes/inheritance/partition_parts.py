@@ -1,27 +1,20 @@
-"""What partitions have of their own, beside what is their table's: parts, and the names of those of the table.
+"""What partitions have of their own, beside what is their table's.
 
 PostgreSQL makes an index, a key or a CHECK of a partition one of its table's where that gets an equal one, and drops
-both together later. It chooses the names of the parts that a partition gets with its table again each time.
+both together later.
 """
 
 import re
-from collections.abc import Collection, Iterator, Sequence
-from itertools import groupby
-from pathlib import Path
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from sqlalchemy import Connection, text
-
-from service_migrations.autogenerate.changes.change import Change, Note, Phase, Step, steps
+from service_migrations.autogenerate.changes.change import Change, Note, Phase, Step
 from service_migrations.autogenerate.changes.former import Former
-from service_migrations.catalog import creation, restoration
+from service_migrations.catalog import creation
 from service_migrations.catalog.objects import Object
 from service_migrations.catalog.tables import Constraint, Index, TableState
 from service_migrations.sql.quoting import literal, quoted
 
-__all__ = ["drops", "names_kept", "taken"]
-
-_NAMES = text(Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))
+__all__ = ["becoming_parts", "creations_apart", "drops", "statements_unless_kept", "taken"]
 
 _PHASES = {
     "foreign key": Phase.DROP_FOREIGN_KEYS,
@@ -35,34 +28,6 @@ _APART = re.compile(r" WITH \([^()]*\)| TABLESPACE \S+| DESC\b| NULLS (?:FIRST|L
 """What isn't compared where PostgreSQL looks for an equal index."""
 _UNIQUE = re.compile(r"^(?:PRIMARY KEY|UNIQUE) | (?:DEFERRABLE|INITIALLY) .*$|(?<=\)) DEFERRABLE$")
 _REFERENCES = re.compile(r"(.*?REFERENCES.*?\))(.*)", re.DOTALL)
-
-_RENAME = """
-DECLARE part record;
-BEGIN
-FOR part IN
-    SELECT v.number, p.alter FROM (VALUES {rows}) AS v (number, partition, root, foreign_key)
-    CROSS JOIN LATERAL (
-        WITH RECURSIVE indexes (oid) AS (
-            SELECT v.root::pg_catalog.regclass::pg_catalog.oid WHERE NOT v.foreign_key
-            UNION ALL SELECT h.inhrelid FROM indexes JOIN pg_catalog.pg_inherits h ON h.inhparent = indexes.oid
-        ), keys (oid, confrelid) AS (
-            SELECT c.oid, c.confrelid FROM pg_catalog.pg_constraint c
-            WHERE v.foreign_key AND c.conrelid = {table}::pg_catalog.regclass AND c.conname = v.root
-            UNION ALL SELECT c.oid, c.confrelid FROM keys
-            JOIN pg_catalog.pg_constraint c ON c.conparentid = keys.oid AND c.confrelid = keys.confrelid
-        )
-        SELECT pg_catalog.format('ALTER INDEX %s RENAME TO ', i.indexrelid::pg_catalog.regclass)
-        FROM indexes JOIN pg_catalog.pg_index i ON i.indexrelid = indexes.oid
-        WHERE i.indrelid = pg_catalog.to_regclass(v.partition)
-        UNION ALL
-        SELECT pg_catalog.format('ALTER TABLE %s RENAME CONSTRAINT %I TO ', v.partition, c.conname)
-        FROM keys JOIN pg_catalog.pg_constraint c ON c.oid = keys.oid
-        WHERE c.conrelid = pg_catalog.to_regclass(v.partition)
-    ) AS p (alter)
-LOOP EXECUTE part.alter || 'migrations_name_' || part.number; END LOOP;
-END
-"""
-"""It gives each part that a partition has with its table a name by which the next statements know it."""
 
 _DROP = """
 DECLARE users text;
@@ -92,95 +57,36 @@ END
 """
 """It drops an index with the constraints of partitions that have become parts of it, and nothing else."""
 
+_CREATE_APART = """
+DECLARE part record; own pg_catalog.oid; parent pg_catalog.oid; present pg_catalog.oid[];
+BEGIN
+FOR part IN
+    SELECT t.relid, t.parentrelid, t.level FROM pg_catalog.pg_partition_tree({table}) t
+    JOIN pg_catalog.pg_class r ON r.oid = t.relid AND r.relkind IN ('r', 'p') ORDER BY t.level, t.relid
+LOOP
+    present = ARRAY(SELECT indexrelid FROM pg_catalog.pg_index WHERE indrelid = part.relid);
+    EXECUTE {create};
+    SELECT indexrelid INTO own FROM pg_catalog.pg_index
+    WHERE indrelid = part.relid AND indexrelid <> ALL (present);
+    IF part.level > 0 THEN
+        SELECT i.indexrelid INTO parent FROM pg_catalog.pg_partition_tree({index}) t
+        JOIN pg_catalog.pg_index i ON i.indexrelid = t.relid WHERE i.indrelid = part.parentrelid;
+        EXECUTE pg_catalog.format('ALTER INDEX %s ATTACH PARTITION %s',
+            parent::pg_catalog.regclass, own::pg_catalog.regclass);
+    END IF;
+END LOOP;
+END
+"""
+"""It creates an index or a key with a part in each partition: none of what they have becomes one."""
 
-def names_kept(
-    former: Former,
-    connection: Connection,
-    table: TableState,
-    oid: int,
-    parts: Collection[str],
-    again: Collection[Constraint | Index],
-) -> Change:
-    """Return the change of the downgrade that gives partitions the names that their parts had.
-
-    Only partitions are in it of whose names PostgreSQL would choose another one. A comment and the settings of such a
-    part come back with its name. Where an equal part of a partition's own becomes that of the table instead, the own
-    one is created again.
-
-    Args:
-        former: the catalog before the change.
-        connection: to the database.
-        table: of the database.
-        oid: its own.
-        parts: the names of its indexes, keys and foreign keys that may lose the names of those of partitions.
-        again: those that the downgrade creates beside what partitions have of their own.
-
-    """
-    restored: list[Any] = []
-    owns = {
-        (own.part_of[1], own.part_of[2], part.name): own
-        for part, taken_parts in _taken(former, table, again)
-        for own in taken_parts
-        if own.part_of
-    }
-    rows = connection.execute(_NAMES, {"oid": oid, "names": list(parts)}).all() if parts else ()
-    for _, group in groupby(rows, key=lambda row: (row.schema, row.partition)):
-        of_partition = list(group)
-        if any(
-            row.name != row.chosen or _rest(former, row) or (row.schema, row.partition, row.root) in owns
-            for row in of_partition
-        ):
-            restored += of_partition
-    statements = [*_renames(former, table, restored)] if restored else []
-    for row in restored:
-        own = owns.get((row.schema, row.partition, row.root))
-        if own is not None and own.comment is not None and not _rest(former, row):
-            on = f" ON {quoted(row.schema, row.partition)}" if own.kind == "constraint" else ""
-            name = quoted(row.name) if on else quoted(row.schema, row.name)
-            statements.append(_if_present(row, row.name, f"COMMENT ON {own.kind.upper()} {name}{on} IS NULL"))
-    statements += [statement for own in owns.values() for statement in _unless_kept(former, own)]
-    return Change(Phase.DROP_FOREIGN_KEYS, (), tuple(statements))
-
-
-def _renames(former: Former, table: TableState, rows: Sequence[Any]) -> Iterator[Step]:
-    values = []
-    for number, row in enumerate(rows, 1):
-        root = literal(row.root) if row.foreign_key else literal(quoted(table.schema, row.root))
-        partition = literal(quoted(row.schema, row.partition))
-        values.append(f"({number}, {partition}, {root}, {str(row.foreign_key).lower()})")
-    block = _RENAME.format(rows=", ".join(values), table=literal(table.sql))
-    yield Note("PostgreSQL chooses the names of the parts that partitions get with their table: these had others.")
-    yield f"DO {literal(_one_line(block))}"
-    for number, row in enumerate(rows, 1):
-        aside, partition = f"migrations_name_{number}", quoted(row.schema, row.partition)
-        if row.foreign_key:
-            rename = f"ALTER TABLE {partition} RENAME CONSTRAINT {aside} TO {quoted(row.name)}"
-            yield _if_present(row, aside, rename)
-        else:
-            yield f"ALTER INDEX IF EXISTS {quoted(row.schema, aside)} RENAME TO {quoted(row.name)}"
-    for row in rows:
-        for step in _rest(former, row):
-            yield _if_present(row, row.name, step) if isinstance(step, str) else step
-
-
-def _if_present(row: Any, name: str, statement: str) -> str:
-    """Return a statement on a part of a partition that does nothing where there is no such part.
-
-    A partition may be dropped or detached while the service runs.
-    """
-    table = f"pg_catalog.to_regclass({literal(quoted(row.schema, row.partition))})"
-    index = f"pg_catalog.to_regclass({literal(quoted(row.schema, name))})"
-    constraint = f"SELECT FROM pg_catalog.pg_constraint WHERE conrelid = {table} AND conname = {literal(name)}"
-    condition = f"EXISTS ({constraint})" if row.foreign_key else f"{index} IS NOT NULL"
-    return f"DO {literal(f'BEGIN IF {condition} THEN {statement}; END IF; END')}"
-
-
-def _rest(former: Former, row: Any) -> tuple[Step, ...]:
-    """Return the steps for what a part of a partition has apart from its name."""
-    catalog = former.catalog
-    part = former.part_of(row.schema, row.partition, row.name)
-    rest = restoration.constraint_rest if part.kind == "constraint" else restoration.index_rest
-    return steps(rest(part, catalog, row.name))
+_CREATE_INDEX = (
+    "pg_catalog.format('{start}%s ON ONLY %s ', CASE WHEN part.level = 0 THEN {name} END, "
+    "part.relid::pg_catalog.regclass) || {rest}"
+)
+_ADD_KEY = (
+    "pg_catalog.format('ALTER TABLE ONLY %s ADD ', part.relid::pg_catalog.regclass) "
+    "|| CASE WHEN part.level = 0 THEN 'CONSTRAINT ' || {name} || ' ' ELSE '' END || {rest}"
+)
 
 
 def taken(former: Former, table: TableState, added: Collection[Constraint | Index]) -> Iterator[Change]:
@@ -196,7 +102,7 @@ def taken(former: Former, table: TableState, added: Collection[Constraint | Inde
         for own in owns:
             phase = _PHASES["foreign key" if "foreign_key" in own.facts else own.kind]
             is_certain = own.kind == "constraint" and len(owns) == 1 and _is_equal(own, part)
-            yield Change(phase, (), former.statements(own) if is_certain else _unless_kept(former, own))
+            yield Change(phase, (), former.statements(own) if is_certain else statements_unless_kept(former, own))
 
 
 def drops(former: Former, table: TableState, added: Sequence[Index]) -> dict[str, tuple[Step, ...]]:
@@ -208,6 +114,57 @@ def drops(former: Former, table: TableState, added: Sequence[Index]) -> dict[str
     for part, taken_parts in _taken(former, table, added):
         owns.setdefault(part.name, []).extend(own for own in taken_parts if own.kind == "constraint")
     return {name: tuple(_drop(former, table, name, parts)) for name, parts in owns.items() if parts}
+
+
+def creations_apart(former: Former, table: TableState, again: Mapping[str, Constraint | Index]) -> dict[str, str]:
+    """Return for statements those that create the same without making parts of what partitions have of their own.
+
+    PostgreSQL would make equal indexes and keys of partitions parts of those of the table, with all that they have.
+
+    Args:
+        former: the catalog before the change.
+        table: of the database.
+        again: the indexes and constraints that are created, by their statements.
+
+    """
+    taken_parts = {part for part, owns in _taken(former, table, again.values()) if owns}
+    return {
+        statement: _apart(table, part) for statement, part in again.items() if part in taken_parts and _is_key(part)
+    }
+
+
+def _is_key(part: Constraint | Index) -> bool:
+    return isinstance(part, Index) or part.kind in "pux"
+
+
+def _apart(table: TableState, part: Constraint | Index) -> str:
+    name, create, rest = literal(quoted(part.name)), _ADD_KEY, part.definition
+    if isinstance(part, Index):
+        start, _, rest = part.definition.partition(" USING ")
+        unique = "UNIQUE " if start.startswith("CREATE UNIQUE ") else ""
+        create, rest = _CREATE_INDEX.replace("{start}", f"CREATE {unique}INDEX "), f"USING {rest}"
+    block = _one_line(_CREATE_APART).format(
+        table=literal(table.sql),
+        index=literal(quoted(table.schema, part.name)),
+        create=create.format(name=name, rest=literal(rest)),
+    )
+    return f"DO {literal(block)}"
+
+
+def becoming_parts(
+    former: Former, table: TableState, added: Collection[Constraint | Index]
+) -> Iterator[tuple[Constraint | Index, Object]]:
+    """Yield what partitions have of their own and PostgreSQL may make parts of new ones of the table, with those.
+
+    Args:
+        former: the catalog before the change.
+        table: of the database.
+        added: the parts that it gets.
+
+    """
+    for part, owns in _taken(former, table, added):
+        for own in owns:
+            yield part, own
 
 
 def _taken(
@@ -233,10 +190,11 @@ def _drop(former: Former, table: TableState, name: str, owns: Sequence[Object]) 
         f"PostgreSQL may have made a part of {name} of {names}: that is dropped too, unless something needs it, and "
         "added again."
     )
-    yield f"DO {literal(_one_line(_DROP.format(index=literal(address), index_sql=address, known=known)))}"
+    yield f"DO {literal(_one_line(_DROP).format(index=literal(address), index_sql=address, known=known))}"
 
 
 def _one_line(block: str) -> str:
+    """Return a block of SQL in one line, before names and conditions are put in, in which each space counts."""
     return " ".join(block.split())
 
 
@@ -247,10 +205,12 @@ def _is_taken(former: Former, own: Object, part: Constraint | Index) -> bool:
         return _is_equal(own, part)
     if isinstance(part, Index):
         return not (own.definition or "").startswith("EXCLUDE") and _is_equal(index, part)
+    if part.kind == "x":
+        return own.definition == part.definition
     return part.kind in "pu" and _text_of_unique(own.definition or "") == _text_of_unique(part.definition)
 
 
-def _unless_kept(former: Former, own: Object) -> tuple[str, ...]:
+def statements_unless_kept(former: Former, own: Object) -> tuple[str, ...]:
     """Return the statements that create a part of a partition which may be there: of several, one is taken."""
     created, *others = former.statements(own)
     if own.kind == "index":
