@@ -163,7 +163,8 @@ def _uncast(
     )
     arrays = conversions.of_arrays(name, before.stored, after.stored, after.type)
     if arrays and castable(f"{name} {before.type}", f"ALTER COLUMN {name} TYPE {after.kind} USING {arrays}"):
-        shown = Note("Each value becomes a JSON array.") if before.stored.endswith("[]") else no_cast
+        fails = Note(f"WARNING: this fails on a row that isn't JSON of an array which {after.type} can hold.")
+        shown = Note("Each value becomes a JSON array.") if before.stored.endswith("[]") else fails
         return shown, f"{alter} TYPE {after.kind} USING {arrays}"
     third = conversions.through(name, before.stored, after.stored, after.type)
     if third and castable(f"{name} {before.type}", f"ALTER COLUMN {name} TYPE {after.kind} USING {third}"):

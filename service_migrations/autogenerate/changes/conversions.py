@@ -137,14 +137,17 @@ def checked(name: str, before: str, after: str, kind: str) -> str:
 def of_arrays(name: str, before: str, after: str, kind: str) -> str | None:
     """Return an expression for USING between an array and JSON; None where it is another conversion.
 
-    The text of an empty array is that of an empty object. An array of JSON has no expression without a query. The
-    arguments are those of ``checked``.
+    JSON differs from the text of an array in its brackets. Where the array is no longer the same JSON, as with brackets
+    or escapes in a text, or with a value that is cut, it fails. The arguments are those of ``checked``.
     """
     if before.endswith("[]") and after in _JSON:
         return f"to_{after}({name})" + ("" if kind == after else f"::{kind}")
     if before in _JSON and after.endswith("[]"):
+        array = f"translate({name}::text, '[]', '{{}}')::{kind}"
+        json = name if before == "jsonb" else f"{name}::jsonb"
         changed = f"concat({name}, ' would change')::{kind}"
-        return f"CASE {before}_typeof({name}) WHEN 'object' THEN {changed} ELSE {name}::text::{kind} END"
+        kept = f"WHEN to_jsonb({array}) IS NOT DISTINCT FROM {json} THEN {array}"
+        return f"CASE WHEN {before}_typeof({name}) <> 'array' THEN {changed} {kept} ELSE {changed} END"
     return None
 
 

@@ -2,7 +2,14 @@
 
 import re
 
-from service_migrations.autogenerate.changes.conversions import are_ranges, can_change_values, checked, through, warning
+from service_migrations.autogenerate.changes.conversions import (
+    are_ranges,
+    can_change_values,
+    checked,
+    of_arrays,
+    through,
+    warning,
+)
 from service_migrations.catalog.objects import Catalog, Object
 from service_migrations.drift.repair.change import Pair
 
@@ -91,8 +98,12 @@ def notes(pair: Pair) -> str | None:
 
 def _by_third_type(pair: Pair) -> str | None:
     """Return the expression that leads to the new type by way of a third one, where no cast does."""
-    types = _types(pair)
-    return None if _has_cast(*types) else through(pair.expected.address, *types, pair.expected.facts["type"])
+    before, after = _types(pair)
+    if _has_cast(before, after):
+        return None
+    name, kind = pair.expected.address, pair.expected.facts["type"]
+    array = of_arrays(name, before, after, kind) if before in _JSON else None
+    return array or through(name, before, after, kind)
 
 
 def _value(pair: Pair) -> tuple[str, str, str]:

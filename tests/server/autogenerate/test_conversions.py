@@ -102,6 +102,11 @@ LOSSY = {
     "bigint to boolean": ("BigInteger", "Boolean", "2", "1"),
     "numeric to boolean": ("Numeric(4, 1)", "Boolean", "0.5", "1"),
     "money to integer": ("MONEY", "Integer", "12.50", "12"),
+    "a scale in an array of JSON": ("JSONB", "ARRAY(Numeric(6, 1))", "'[1.25]'", "'[1.5, null]'"),
+    "brackets in an array of JSON": ("JSONB", "ARRAY(Text)", """'["[a]"]'""", """'["a", "{", "\\"", "", null]'"""),
+    "an escape in an array of JSON": ("JSON", "ARRAY(Text)", r"""'["a\nb"]'""", "NULL"),
+    "a text in an array of JSON that is too long": ("JSONB", "ARRAY(String(2))", """'["abc"]'""", """'["ab"]'"""),
+    "an object of JSON": ("JSONB", "ARRAY(Text)", """'{"a": "b"}'""", "'[]'"),
     "array": ("ARRAY(Numeric(6, 3))", "ARRAY(Numeric(6, 1))", "'{1.234}'", "'{1.5,NULL}'"),
 }
 
@@ -173,6 +178,33 @@ def test_a_date_in_an_array_of_texts_is_not_lost(monorepo: Monorepo, database: C
     query(dsn, "DELETE FROM things WHERE id = 2")
     wait(service_migrations.upgrade(service))
     assert query(dsn, "SELECT value::text FROM things")[0][0] == "{10:00:00,NULL}"
+
+
+ARRAYS = {
+    "ARRAY(Integer)": "'{{1,NULL},{2,3}}'",
+    "ARRAY(Boolean)": "'{t,NULL,f}'",
+    "ARRAY(Text)": """ARRAY['a', '"', '1,2', 'null', NULL, ' {x} ', 'it''s']""",
+    "ARRAY(Uuid)": "ARRAY[gen_random_uuid()]",
+    "ARRAY(DateTime(timezone=True))": "ARRAY[now()]",
+    "ARRAY(Float(53))": "'{0.1,1e300}'",
+}
+
+
+@pytest.mark.parametrize("json", ["JSON", "JSONB"])
+@pytest.mark.parametrize("kind", ARRAYS)
+def test_an_array_becomes_json_and_one_again(
+    monorepo: Monorepo, database: Callable[..., Dsn], kind: str, json: str
+) -> None:
+    dsn = database()
+    service = monorepo.service("shop", MODELS.format(kind=kind), dsn)
+    first_upgrade(monorepo, service)
+    query(dsn, f"INSERT INTO things VALUES (1, {ARRAYS[kind]}), (2, '{{}}'), (3, NULL)")  # noqa: S608
+    rows = query(dsn, "SELECT * FROM things ORDER BY id")
+    remodel(monorepo, service, MODELS.format(kind=json))
+    written(monorepo, service)
+    wait(service_migrations.upgrade(service))
+    wait(service_migrations.downgrade(service, "-1"))
+    assert query(dsn, "SELECT * FROM things ORDER BY id") == rows
 
 
 @pytest.mark.parametrize("kind", ["SmallInteger", "Integer", "BigInteger", "Numeric(3, 1)", "REAL", "Float(53)"])
