@@ -179,6 +179,23 @@ class Former:
                 changes.append(Change(Phase.DROP_INDEXES, (), statements if dropped.down else target))
         return changes
 
+    def targets(self, table: TableState, converted: Directions) -> Iterator[Change]:
+        """Yield the changes for the statistics targets of what children and partitions have as indexes of their own.
+
+        PostgreSQL rebuilds an index on an expression without its targets, where a column of it gets another type.
+
+        Args:
+            table: of the database.
+            converted: the directions in which one of its columns gets another type.
+
+        """
+        for child in self.children(table) if any(converted) else ():
+            for index in self.catalog.parts(child, "index"):
+                rest = () if "inherited" in index.facts else creation.of_index(index, self.catalog)
+                targets = tuple(statement for statement in rest if " SET STATISTICS " in statement)
+                yield Change(Phase.CREATE_INDEXES, targets if converted.up else (), ())
+                yield Change(Phase.DROP_INDEXES, (), targets if converted.down else ())
+
     def parts_of_partitions(self, table: TableState, columns: Mapping[str, Directions]) -> Iterator[Change]:
         """Yield the changes that create what only partitions have, which PostgreSQL drops with its column.
 

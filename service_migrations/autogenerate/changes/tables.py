@@ -18,9 +18,11 @@ from service_migrations.autogenerate.changes.matches import Matches, new_names
 from service_migrations.autogenerate.changes.table_options import TableOptions, changed_persistence, new_comments
 from service_migrations.autogenerate.changes.table_pair import (
     BOTH,
+    NEITHER,
     Directions,
     Pair,
     converted_columns,
+    either,
     recreated_columns,
 )
 from service_migrations.autogenerate.comparison import Comparison, Key
@@ -199,6 +201,7 @@ def _parts_of_dropped_columns(comparison: Comparison, pair: Pair) -> Iterator[Ch
     converted = converted_columns(pair, comparison.recreated_types)
     if gone or converted:
         yield from comparison.former.statistics(pair.live, gone, converted, virtual)
+        yield from comparison.former.targets(pair.live, either(NEITHER, *converted.values()))
     if gone and pair.live.partition_key:
         yield from comparison.former.parts_of_partitions(pair.live, gone)
 
