@@ -105,6 +105,11 @@ class Former:
         """Return all partitions of a table, also those of partitions."""
         return [*self._with_partitions(self._table(table))][1:]
 
+    def has_foreign_partitions(self, table: TableState) -> bool:
+        """Whether a foreign table is a partition of a table."""
+        tables = self._with_partitions(self._table(table))
+        return any(self.catalog.parts(each, "foreign table") for each in tables)
+
     def children(self, table: TableState) -> list[Object]:
         """Return the tables that inherit from a table, and those that inherit from one of these; partitions too."""
         children, addresses = list[Object](), {self._table(table).address}

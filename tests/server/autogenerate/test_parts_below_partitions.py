@@ -4,10 +4,12 @@ The catalog of drift leaves out the names that PostgreSQL chooses; here they are
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 import service_migrations
+from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
 from tests.server.autogenerate.test_names_in_partitions import EXPRESSION, INDEX, KEY, NONE, PLACE, UNIQUE
 from tests.support.autogenerate import models, remodel, written
@@ -157,6 +159,35 @@ def test_it_is_as_it_was(
     assert [str(each) for each in differences(was, catalog(dsn))] == []
     assert query(dsn, PARTS) == parts
     wait(service_migrations.upgrade(service))
+
+
+def test_an_index_of_a_table_with_a_foreign_partition_is_valid(
+    monorepo: Monorepo, server: Server, database: Callable[..., Dsn]
+) -> None:
+    dsn = database()
+    index, none = (
+        each.replace(", primary_key=True, autoincrement=False", ", nullable=False") for each in (INDEX, NONE)
+    )
+    service = monorepo.service("billing", models(kind="") + index, dsn)
+    written(monorepo, service, "before")
+    wait(service_migrations.upgrade(service))
+    run_script(dsn, ["INSERT INTO things VALUES (1)", *PARTITIONS, OWN_INDEX, "COMMENT ON INDEX own IS 'own'"])
+    foreign = "CREATE FOREIGN TABLE far PARTITION OF events FOR VALUES FROM (50) TO (60) SERVER elsewhere"
+    wrapper = ["CREATE FOREIGN DATA WRAPPER none", "CREATE SERVER elsewhere FOREIGN DATA WRAPPER none"]
+    run_script(
+        replace(server.admin, database=dsn.database),
+        [*wrapper, f"GRANT USAGE ON FOREIGN SERVER elsewhere TO {dsn.user}"],
+    )
+    run_script(dsn, [foreign])
+    was, parts = catalog(dsn), query(dsn, PARTS)
+    remodel(monorepo, service, models(kind="") + none)
+    service = monorepo.find("billing")
+    written(monorepo, service, "after")
+    wait(service_migrations.upgrade(service))
+    wait(service_migrations.downgrade(service, "-1"))
+    assert query(dsn, "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix'::regclass")[0][0]
+    assert [str(each) for each in differences(was, catalog(dsn))] == []
+    assert query(dsn, PARTS) == parts
 
 
 def test_an_index_that_is_created_beside_a_constraint_has_a_part_in_each_partition_that_came_since(

@@ -72,8 +72,8 @@ def names_kept(
     """Return the change of the downgrade that gives what PostgreSQL creates with other parts the names that it had.
 
     Only partitions are in it of whose names PostgreSQL would choose another one. A comment and the settings of such a
-    part come back with its name. Where an equal foreign key of a partition's own becomes that of the table instead, the
-    own one is created again.
+    part come back with its name. Where an equal part of a partition's own becomes that of the table instead, the own
+    one is created again.
 
     Args:
         former: the catalog before the change.
@@ -105,7 +105,7 @@ def names_kept(
     rows_of_owns = _rows(connection, dict.fromkeys(_root(own) for own in owns.values()))
     if any(own.comment is not None for own in owns.values()) or any(_rest(former, row) for row in rows_of_owns):
         statements += [
-            _if_present(row, f"COMMENT ON CONSTRAINT {quoted(row.name)} ON {quoted(row.schema, row.partition)} IS NULL")
+            _if_present(row, f"COMMENT ON {_described(row)} IS NULL")
             for row in restored
             if _beside(row, within) and not _rest(former, row)
         ]
@@ -170,6 +170,12 @@ def _if_present(row: Any, statement: str) -> str:
     constraint = f"SELECT FROM pg_catalog.pg_constraint WHERE conrelid = {table} AND conname = {literal(row.name)}"
     condition = f"{index} IS NOT NULL" if row.referenced is None else f"EXISTS ({constraint})"
     return f"DO {literal(f'BEGIN IF {condition} THEN {statement}; END IF; END')}"
+
+
+def _described(row: Any) -> str:
+    if row.referenced is None:
+        return f"INDEX {quoted(row.schema, row.name)}"
+    return f"CONSTRAINT {quoted(row.name)} ON {quoted(row.schema, row.partition)}"
 
 
 def _rest(former: Former, row: Any) -> tuple[Step, ...]:

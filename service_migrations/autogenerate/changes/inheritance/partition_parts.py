@@ -127,6 +127,8 @@ def creations_apart(former: Former, table: TableState, again: Mapping[str, Const
         again: the indexes and constraints that are created, by their statements.
 
     """
+    if former.has_foreign_partitions(table):
+        return {}  # an index of which a partition has no part is valid only where it is created for all at once
     taken_parts = {part for part, owns in _taken(former, table, again.values()) if owns}
     return {
         statement: _apart(table, part) for statement, part in again.items() if part in taken_parts and _is_key(part)
