@@ -126,6 +126,8 @@ def _export(search: TableSearch, path: Path, environment: Environment) -> str | 
     )
     if is_part:
         owner, parts, base = None, [], ""  # the metadata of one of them is not enough
+    if owner in owners:  # settings.Base.metadata: the object that the file knows may only hold the base
+        owner = _holder(base, owner)
     is_metadata = owner in module.values and called(module.values[owner][-1]) == "MetaData"
     if owner and (owner == base.rpartition(".")[2] or is_metadata):
         return _all([owner])
@@ -146,6 +148,12 @@ def _export(search: TableSearch, path: Path, environment: Environment) -> str | 
     else:
         owner, names = "", sorted({*tables, *models} & known) if is_whole else []
     return f"{owner}{_all(names)}"
+
+
+def _holder(base: str, name: str) -> str:
+    """Return what has the metadata of env.py, as a file says it that knows one part of its dotted name."""
+    parts = base.removesuffix(".metadata").split(".")
+    return ".".join(parts[parts.index(name) :]) if name in parts[:-1] and base.endswith(".metadata") else name
 
 
 def _has_unnamed(module: Module, base: str, tables: list[str]) -> bool:

@@ -165,6 +165,18 @@ LAYOUTS: dict[str, tuple[str, dict[str, str | None], str, int]] = {
         'metadata = Manager.metadata; __all__ = ["metadata"]',
         7,
     ),
+    "an object that holds the base": (
+        "from shop.db import DB",
+        {
+            "shop/db.py": "from sqlalchemy.orm import declarative_base\nclass Database:\n    def __init__(self):\n"
+            "        self.Base = declarative_base()\nDB = Database()\n",
+            "shop/models.py": "from sqlalchemy import Column, Integer\nfrom shop.db import DB\n"
+            + classes("A", "B").replace("(Base)", "(DB.Base)"),
+            "alembic/env.py": env(imports="from shop.db import DB").replace("= Base.", "= DB.Base."),
+        },
+        'metadata = DB.Base.metadata; __all__ = ["metadata"]',
+        2,
+    ),
     "a generic class": (
         "from shop.base import Base",
         {
