@@ -21,7 +21,7 @@ from service_migrations.connection.drivers import require_driver
 from service_migrations.errors import ConfigurationError, ResultError
 from service_migrations.history.sql.literals import StatementError, statements
 from service_migrations.history.sql.online_parts import online_part, questions_seen
-from service_migrations.models.metadata import assemble, bookkeeping_schema
+from service_migrations.models.metadata import assemble, bookkeeping_schema, refuse_later_changes
 from service_migrations.monorepo import Service
 from service_migrations.revision_call import call_revision
 from service_migrations.session.tables.version_table import ALEMBICS_WIDTH
@@ -189,6 +189,7 @@ def _options(config: Config) -> dict[str, Any]:
     service: Service = attributes["service"]
     ownership: Ownership | None = attributes.get("ownership")
     metadata = ownership.metadata if ownership else attributes.get("metadata") or assemble(service)
+    refuse_later_changes(metadata)
     options: dict[str, Any] = {
         "target_metadata": metadata,
         "version_table": attributes.get("version_table") or load_options(service, Sources()).version_table,

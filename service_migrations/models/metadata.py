@@ -22,9 +22,19 @@ from service_migrations.monorepo import Service
 from service_migrations.pyproject import FILE
 from service_migrations.sql.identifiers import LONGEST
 
-__all__ = ["assemble", "bookkeeping_schema", "models_file", "place_of_table", "schema_of", "tables_of"]
+__all__ = [
+    "assemble",
+    "bookkeeping_schema",
+    "models_file",
+    "place_of_table",
+    "refuse_later_changes",
+    "schema_of",
+    "tables_of",
+]
 
 _PLACES = "migrations.places"
+_READ = "migrations.read"
+_OF_METADATA = ("naming_convention", "schema")
 
 
 def assemble(service: Service) -> MetaData:
@@ -71,6 +81,7 @@ def assemble(service: Service) -> MetaData:
     tables |= tables_of_metadata(service, exports, tables, place)
     target = MetaData(naming_convention=_common_convention(sources), schema=_common_schema(tables, sources))
     add_info(target, sources)
+    target.info[_READ] = place, {source: _decides(source) for source in sources}
     collect_faults(target)
     _refuse_unexported(service, module, tables, place, target)
     _refuse_ignored(service, tables, target)
@@ -87,6 +98,25 @@ def assemble(service: Service) -> MetaData:
     _refuse_changed_names(target, place)
     _refuse_open_parameters(target, place)
     return target
+
+
+def refuse_later_changes(metadata: MetaData) -> None:
+    """Refuse what has been set of an exported MetaData since ``assemble``: neither tables nor revisions would have it.
+
+    Raises:
+        ConfigurationError: env.py, which runs after it, has set its naming convention or schema.
+
+    """
+    place, sources = metadata.info.get(_READ, ("", {}))
+    for source, values in sources.items():
+        for name, value, former in zip(_OF_METADATA, _decides(source), values, strict=True):
+            if value != former:
+                message = f"{name} of the MetaData is set in migrations/env.py, after its tables were read."
+                raise ConfigurationError(message, path=place, hint="Set it there, before the classes.")
+
+
+def _decides(source: MetaData) -> tuple[Any, ...]:
+    return tuple(getattr(source, name) for name in _OF_METADATA)
 
 
 def _proposed(service: Service, module: ModuleType) -> str:

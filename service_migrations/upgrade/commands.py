@@ -22,6 +22,7 @@ from service_migrations.history.revisions import History, config, read
 from service_migrations.history.sql.offline import pending
 from service_migrations.history.targets import check_target, check_type, migrate_to, refuse_relative, resolve_target
 from service_migrations.ledger.edited import Policy
+from service_migrations.models.metadata import assemble
 from service_migrations.monorepo import Service
 from service_migrations.outcome import Outcome, Step
 from service_migrations.plan.guard import EDITED, Guard, classes
@@ -265,6 +266,7 @@ async def sql(service: str | Service, revision: str, *, down: bool = False, sett
     alembic = config(service_history.service, {"version_table": options.version_table}, output)
     async with process_lock():
         try:
+            alembic.attributes["metadata"] = assemble(service_history.service)  # before env.py, as with a connection
             (command.downgrade if down else command.upgrade)(alembic, revision, sql=True)
         except MigrationError:
             raise

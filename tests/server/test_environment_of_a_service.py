@@ -222,3 +222,21 @@ def test_an_error_at_the_top_of_env_py_is_one_line_with_its_place(shop: Monorepo
     for refused in (service_migrations.upgrade(service), service_migrations.sql(service, "head")):
         with pytest.raises(MigrationError, match="no_such_name"):
             wait(refused)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("naming_convention", '{"uq": "uq_%(table_name)s"}'), ("schema", '"sales"')]
+)
+def test_what_env_py_sets_of_the_models_is_refused_with_the_file_that_has_to_set_it(
+    name: str, value: str, monorepo: Monorepo, dsn: Dsn
+) -> None:
+    monorepo.service("billing", MODELS.format(table="things"), dsn)
+    monorepo.revision("billing", "billing1", None, 'op.create_unique_constraint(None, "things", ["id"])')
+    write_hooks(monorepo, f"from services.billing.models import Base\nBase.metadata.{name} = {value}")
+    for words in (("db.upgrade",), ("db.upgrade", "--sql")):
+        ran = monorepo.inv(*words, "--service", "billing")
+        assert ran.code == 78, ran.text
+        assert ran.err.splitlines()[-1].endswith(
+            f"services/billing/models.py: {name} of the MetaData is set in migrations/env.py, after its tables were "
+            "read. Set it there, before the classes."
+        ), ran.text

@@ -2,7 +2,7 @@
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from service_migrations.adoption.code.modules import Module, dotted, is_library, keyword, statements
@@ -13,6 +13,8 @@ _ENGINES = ("create_engine", "create_async_engine", "engine_from_config", "async
 _ENGINE_OPTIONS = ("connect_args", "execution_options", "isolation_level")
 """Options of an engine with which a revision does something else."""
 _CONNECTION_OPTIONS = ("schema_translate_map", "isolation_level")
+_OF_METADATA = ("naming_convention", "schema")
+_IN_THE_MODELS = "set it in the models, before the classes: the tables are read before the shared env.py runs"
 _REGISTERS = ("compiles", "register_operation", "implementation_for", "dispatch_for")
 _SETS = (
     "os.putenv",
@@ -39,7 +41,9 @@ def other_work(module: Module) -> Iterator[Hook]:
             # without the value, which may be a password
             for target in targets:
                 if _is_seen_by_revisions(module, target):
-                    yield _hook("set", module, target, "it sets what others read")
+                    hook = _hook("set", module, target, "it sets what others read")
+                    in_models = isinstance(target, ast.Attribute) and target.attr in _OF_METADATA
+                    yield replace(hook, text=f"{hook.text}; {_IN_THE_MODELS}") if in_models else hook
         elif isinstance(node, ast.ClassDef):
             if _is_implementation(node):
                 yield Hook("impl", module.path, node.lineno, f"it has an implementation of its own: class {node.name}")
@@ -86,7 +90,7 @@ def _of_call(module: Module, call: ast.Call) -> Iterator[Hook]:
     options = {
         **dict.fromkeys(_ENGINES, _ENGINE_OPTIONS),
         "execution_options": _CONNECTION_OPTIONS,
-        "MetaData": ("naming_convention", "schema"),
+        "MetaData": _OF_METADATA,
     }.get(last, ())
     for option in options:
         if (value := keyword(call, option)) is not None:

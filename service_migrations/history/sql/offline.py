@@ -29,6 +29,7 @@ from service_migrations.history.sql.literals import StatementError
 from service_migrations.history.sql.online_parts import online_part, questions_seen
 from service_migrations.history.targets import as_usage_error, refuse_ambiguous, resolve_target
 from service_migrations.models.attachments import tables_kept
+from service_migrations.models.metadata import assemble
 from service_migrations.models.service_code import code_of
 from service_migrations.monorepo import Service
 from service_migrations.revision_call import call_revision
@@ -191,9 +192,11 @@ def render(
 
     if not results:
         return []
-    alembic = config(service, {"version_table": service.version_table, "metadata": metadata}, recorder)
+    alembic = config(service, {"version_table": service.version_table}, recorder)
     try:
         with code_of(service), EnvironmentContext(alembic, history.directory, fn=run, as_sql=True):
+            # before env.py, as with a connection
+            alembic.attributes["metadata"] = metadata or assemble(service)
             history.directory.run_env()
     except MigrationError:
         raise

@@ -592,9 +592,14 @@ def test_what_env_py_does_beside_migrating_is_named_and_not_done(tmp_path, befor
     [
         (
             "target_metadata.naming_convention = {'pk': 'PK_%(table_name)s'}",
-            "it sets what others read: target_metadata.naming_convention.",
+            "it sets what others read: target_metadata.naming_convention; "
+            "set it in the models, before the classes: the tables are read before the shared env.py runs.",
         ),
-        ("Base.metadata.schema = 'sales'", "it sets what others read: Base.metadata.schema."),
+        (
+            "Base.metadata.schema = 'sales'",
+            "it sets what others read: Base.metadata.schema; "
+            "set it in the models, before the classes: the tables are read before the shared env.py runs.",
+        ),
         ("import os\nos.environ['REGION'] = 'eu'", "it sets what others read: os.environ['REGION']."),
         ("import os\nos.environ.setdefault('REGION', 'eu')", "it sets what others read: os.environ.setdefault."),
         ("import shop.state\nshop.state.N = 8", "it sets what others read: shop.state.N."),
