@@ -14,6 +14,8 @@ __all__ = ["BLOCKED", "LEFT_ALONE", "Note", "PlainService"]
 
 LEFT_ALONE = "left alone"
 BLOCKED = "blocked"
+_SHOWN = 3
+"""Places with the same text that are named; one history may have a hundred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +95,15 @@ class PlainService:
         self.notes.append(Note(kind, text, self.relative(path) if path else None, line))
 
     def note_all(self, kind: str, places: Iterable[Remark]) -> None:
-        """Add a note for each place."""
+        """Add a note for each place; of places with one text the first ones are named, and the others counted."""
+        by_text: dict[str, list[Remark]] = {}
         for place in places:
-            self.note(kind, f"{place.text}.", place.path, place.line)
+            by_text.setdefault(place.text, []).append(place)
+        for text, alike in by_text.items():
+            for place in alike[:_SHOWN]:
+                self.note(kind, f"{text}.", place.path, place.line)
+            if more := len(alike[_SHOWN:]):
+                self.note(kind, f"and {more} more {'place' if more == 1 else 'places'}: {text}.")
 
     def summary(self) -> str:
         """Return the line of the service, without its name."""

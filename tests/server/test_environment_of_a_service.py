@@ -240,3 +240,14 @@ def test_what_env_py_sets_of_the_models_is_refused_with_the_file_that_has_to_set
             f"services/billing/models.py: {name} of the MetaData is set in migrations/env.py, after its tables were "
             "read. Set it there, before the classes."
         ), ran.text
+
+
+def test_a_revision_reads_the_option_that_env_py_sets(monorepo: Monorepo, dsn: Dsn) -> None:
+    monorepo.service("billing", MODELS.format(table="things"), dsn)
+    up = 'op.execute("CREATE TABLE " + op.get_context().config.get_main_option("name") + " (id int)")'
+    monorepo.revision("billing", "billing1", None, up, 'op.execute("DROP TABLE named")')
+    write_hooks(monorepo, 'context.config.set_main_option("name", "named")')
+    plan = monorepo.inv("db.plan", "--service", "billing", "--sql")
+    assert "CREATE TABLE named" in plan.out, plan.text
+    assert monorepo.inv("db.upgrade", "--service", "billing").code == 0
+    assert query(dsn, "SELECT count(*) FROM named")[0][0] == 0

@@ -17,6 +17,13 @@ PARTITIONS = [
     'CREATE TABLE "Below" PARTITION OF second FOR VALUES FROM (10) TO (15)',
     "INSERT INTO events VALUES (1, 1)",
 ]
+PLACE = 'Column("place", Integer)'
+NONE = EVENTS.format(parts=PLACE)
+INDEX = EVENTS.format(parts=f'{PLACE}, Index("ix", "place")')
+UNIQUE = EVENTS.format(parts=f'{PLACE}, UniqueConstraint("id", "place", name="uq")')
+KEY = EVENTS.format(parts='Column("place", Integer, ForeignKey("things.id", name="fk"))')
+EXPRESSION = EVENTS.format(parts=f'{PLACE}, Index("ix", text("(place + 1)"))')
+"""Models of it: with a column, and with an index, a unique constraint, a foreign key or an index of an expression."""
 
 
 def changed(monorepo: Monorepo, dsn: Dsn, before: str, by_hand: list[str], after: str) -> None:

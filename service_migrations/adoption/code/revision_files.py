@@ -235,14 +235,16 @@ def _session_settings(module: Module) -> dict[str, Remark]:
     return left
 
 
+_SET_OPTION = "set it in migrations/env.py with context.config.set_main_option(…)"
+
+
 def _from_the_ini_file(module: Module) -> Iterator[Remark]:
     """Yield what is read of the ini file, or of what env.py keeps beside it: here there is neither."""
     for node in module.nodes:
         function = node.func if isinstance(node, ast.Call) else None
         if isinstance(function, ast.Attribute) and function.attr in _INI:
-            yield Remark(
-                module.path, function.lineno, f"it reads the ini file, which isn't read here: {ast.unparse(node)}"
-            )
+            text = f"it reads the ini file, which isn't read here: {ast.unparse(node)}"
+            yield Remark(module.path, function.lineno, f"{text}; {_SET_OPTION}")
         elif isinstance(node, ast.Attribute) and ast.unparse(node).endswith("config.attributes"):
             yield Remark(module.path, node.lineno, f"it reads {ast.unparse(node)}, which is another one here")
 

@@ -11,15 +11,9 @@ from tests.support.catalog import catalog
 from tests.support.comparison import catalog as objects
 from tests.support.database import run_script, wait
 from tests.support.monorepo import Monorepo
-from tests.support.own_parts import EVENTS, PARTITIONS
+from tests.support.own_parts import EVENTS, EXPRESSION, INDEX, KEY, NONE, PARTITIONS, PLACE, UNIQUE
 
-PLACE = 'Column("place", Integer)'
-NONE = EVENTS.format(parts=PLACE)
-INDEX = EVENTS.format(parts=f'{PLACE}, Index("ix", "place")')
 TWO = EVENTS.format(parts=f'{PLACE}, Index("ix", "place"), Index("ix_2", "place", postgresql_using="hash")')
-UNIQUE = EVENTS.format(parts=f'{PLACE}, UniqueConstraint("id", "place", name="uq")')
-KEY = EVENTS.format(parts='Column("place", Integer, ForeignKey("things.id", name="fk"))')
-EXPRESSION = EVENTS.format(parts=f'{PLACE}, Index("ix", text("(place + 1)"))')
 RENAMED = ["ALTER INDEX first_place_idx RENAME TO other", 'ALTER INDEX "Below_place_idx" RENAME TO "My other"']
 
 CHANGES: dict[str, tuple[str, list[str], str]] = {

@@ -11,12 +11,11 @@ import pytest
 import service_migrations
 from service_migrations.postgres import Server
 from service_migrations.settings.dsn import Dsn
-from tests.server.autogenerate.test_names_in_partitions import EXPRESSION, INDEX, KEY, NONE, PLACE, UNIQUE
 from tests.support.autogenerate import models, remodel, written
 from tests.support.comparison import catalog, differences
 from tests.support.database import query, run_script, wait
 from tests.support.monorepo import Monorepo
-from tests.support.own_parts import EVENTS, PARTITIONS
+from tests.support.own_parts import EVENTS, EXPRESSION, INDEX, KEY, NONE, PARTITIONS, PLACE, UNIQUE
 
 PARTS = """
 SELECT c.oid::regclass::text, coalesce((SELECT inhparent::regclass::text FROM pg_inherits WHERE inhrelid = c.oid), ''),

@@ -662,6 +662,16 @@ def test_what_env_py_sets_for_itself_needs_none(tmp_path, before):
     assert notes(only(tmp_path), "hook") == []
 
 
+def test_places_with_one_text_are_named_three_times_and_counted(tmp_path):
+    body = "op.execute(op.get_context().config.get_main_option('schema'))"
+    ids = [f"{number:04}" for number in range(1, 10)]
+    pairs = zip([None, *ids], ids, strict=False)
+    service(tmp_path, **{f"alembic/versions/{each}_first.py": revision(each, before, body) for before, each in pairs})
+    *named, last = notes(only(tmp_path), "to do")
+    assert len([note for note in named if "/versions/" in note]) == 3
+    assert last.startswith("to do: and 6 more places: it reads the ini file, which isn't read here: op.get_context()")
+
+
 SETS = "it sets {} for the session, which doesn't last for the revisions after it here; set it in each that needs it."
 
 
@@ -680,12 +690,18 @@ SETS = "it sets {} for the session, which doesn't last for the revisions after i
         (
             "op.execute(op.get_context().config.get_main_option('first_id'))",
             "pass",
-            ["it reads the ini file, which isn't read here: op.get_context().config.get_main_option('first_id')."],
+            [
+                "it reads the ini file, which isn't read here: op.get_context().config.get_main_option('first_id'); "
+                "set it in migrations/env.py with context.config.set_main_option(…)."
+            ],
         ),
         (
             "from alembic import context\ncontext.config.get_section('x')",
             "pass",
-            ["it reads the ini file, which isn't read here: context.config.get_section('x')."],
+            [
+                "it reads the ini file, which isn't read here: context.config.get_section('x'); "
+                "set it in migrations/env.py with context.config.set_main_option(…)."
+            ],
         ),
         (
             "from alembic import context\ncontext.config.attributes['n']",
