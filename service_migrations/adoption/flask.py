@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from itertools import takewhile
 from pathlib import Path
 
-from service_migrations.adoption.code.env_file import Environment, function_around, needs_hook
+from service_migrations.adoption.code.env_file import Environment
 from service_migrations.adoption.code.expressions import Reader
-from service_migrations.adoption.code.hooks import Hook
-from service_migrations.adoption.code.modules import Code, Module, Remark, assigned, dotted
+from service_migrations.adoption.code.hooks import Hook, needs_hook
+from service_migrations.adoption.code.modules import Code, Module, Remark, assigned, dotted, function_around
 from service_migrations.adoption.code.variables import Text, constant, literal
 from service_migrations.adoption.folders import python_files
 from service_migrations.adoption.plain_service import PlainService

@@ -8,38 +8,28 @@ from pathlib import Path
 
 from service_migrations.adoption.code.choices import joined_branches
 from service_migrations.adoption.code.expressions import Reader
-from service_migrations.adoption.code.hooks import Hook, other_work, repetition
+from service_migrations.adoption.code.hooks import Hook, needs_hook, other_work, repetition
 from service_migrations.adoption.code.modules import (
     Code,
     Module,
     assigned,
     called,
     dotted,
+    function_around,
     is_library,
     keyword,
     statements,
 )
 from service_migrations.adoption.code.sql_texts import sql_text
 from service_migrations.adoption.code.unpacked import unpacked
-from service_migrations.adoption.code.variables import Text, Variable, constant, literal
+from service_migrations.adoption.code.variables import Text, Variable, constant, is_none, literal
 from service_migrations.adoption.ini import AlembicOptions
 
-__all__ = ["Environment", "function_around", "needs_hook", "options_reader", "read_environment"]
+__all__ = ["Environment", "options_reader", "read_environment"]
 
-_OURS = frozenset(
-    (
-        *("connection", "url", "target_metadata", "literal_binds", "dialect_opts", "dialect_name", "version_table"),
-        *("version_table_schema", "compare_type", "compare_server_default", "include_schemas", "output_buffer"),
-        *("transaction_per_migration", "render_as_batch", "as_sql", "starting_rev", "tag", "transactional_ddl"),
-        *("upgrade_token", "downgrade_token"),
-    )
-)
-"""Options of ``configure()`` that the shared env.py decides, or that mean nothing with PostgreSQL."""
 _ASYNC = ("async_engine_from_config", "create_async_engine")
 _DEEPEST = 20
 """Names that stand for another; a longer chain is a circle."""
-_FUNCTIONS = ("compare_type", "compare_server_default")
-"""Those that are a hook where their value is a function."""
 
 _HARMLESS = ("config", "context", "logging", "os", "sys", "warnings", "logger", "log", "asyncio", "print", "Path")
 """The first names of calls that need no place in another env.py."""
@@ -134,7 +124,7 @@ class Environment:
         if isinstance(node, ast.Name):
             values = {**self.module.values, **assigned(getattr(function_around(self.module, node), "body", []))}
             node = values.get(node.id, [node])[-1]
-        return node is not None and not _is_none(node)
+        return node is not None and not is_none(node)
 
 
 def read_environment(path: Path, options: AlembicOptions | None, code: Code, folders: tuple[Path, ...]) -> Environment:
@@ -170,7 +160,7 @@ def read_environment(path: Path, options: AlembicOptions | None, code: Code, fol
         environment.hooks.append(Hook("options", path, 1, unknown))
         environment.unread.append(("version_table", path, 1))
     for key in ("version_table", "version_table_schema"):
-        if (value := environment.configure.get(key)) is not None and not _is_none(value):
+        if (value := environment.configure.get(key)) is not None and not is_none(value):
             values = [each for name, each in environment.given if name == key]
             texts = {text for each in values for text in _texts(reader, module, each)}
             name = next(iter(texts)) if len(texts) == 1 else None
@@ -286,23 +276,6 @@ def _texts(reader: Reader, module: Module, node: ast.expr, depth: int = 0) -> se
     if values:
         return {text for value in values for text in _texts(reader, module, value, depth + 1)}
     return {literal(reader.text(node, module, function))}
-
-
-def function_around(module: Module, node: ast.expr) -> ast.AST | None:
-    """Return the function that an expression is in."""
-    functions = [item for item in module.nodes if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)]
-    around = [item for item in functions if item.lineno <= node.lineno <= (item.end_lineno or item.lineno)]
-    return max(around, key=lambda item: item.lineno, default=None)
-
-
-def _is_none(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
-
-
-def needs_hook(name: str, value: ast.expr) -> bool:
-    """Whether the shared env.py needs an option of ``configure()``."""
-    is_function = not isinstance(value, ast.Constant)
-    return not _is_none(value) and (name not in _OURS or (name in _FUNCTIONS and is_function))
 
 
 def _hooks(environment: Environment, calls: list[tuple[ast.Call, ast.AST | None]]) -> Iterator[Hook]:

@@ -6,9 +6,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from service_migrations.adoption.code.modules import Module, dotted, is_library, keyword, statements
+from service_migrations.adoption.code.variables import is_none
 
-__all__ = ["Hook", "other_work", "registrations", "repetition"]
+__all__ = ["Hook", "needs_hook", "other_work", "registrations", "repetition"]
 
+_OURS = frozenset(
+    (
+        *("connection", "url", "target_metadata", "literal_binds", "dialect_opts", "dialect_name", "version_table"),
+        *("version_table_schema", "compare_type", "compare_server_default", "include_schemas", "output_buffer"),
+        *("transaction_per_migration", "render_as_batch", "as_sql", "starting_rev", "tag", "transactional_ddl"),
+        *("upgrade_token", "downgrade_token"),
+    )
+)
+"""Options of ``configure()`` that the shared env.py decides, or that mean nothing with PostgreSQL."""
+_FUNCTIONS = ("compare_type", "compare_server_default")
+"""Those that are a hook where their value is a function."""
 _ENGINES = ("create_engine", "create_async_engine", "engine_from_config", "async_engine_from_config")
 _ENGINE_OPTIONS = ("connect_args", "execution_options", "isolation_level")
 """Options of an engine with which a revision does something else."""
@@ -31,6 +43,12 @@ class Hook:
     path: Path
     line: int
     text: str
+
+
+def needs_hook(name: str, value: ast.expr) -> bool:
+    """Whether the shared env.py needs an option of ``configure()``."""
+    is_function = not isinstance(value, ast.Constant)
+    return not is_none(value) and (name not in _OURS or (name in _FUNCTIONS and is_function))
 
 
 def other_work(module: Module) -> Iterator[Hook]:

@@ -13,6 +13,7 @@ __all__ = [
     "called",
     "dotted",
     "files_below",
+    "function_around",
     "has_word",
     "import_place",
     "is_library",
@@ -283,3 +284,10 @@ def called(value: ast.expr | None) -> str:
 def keyword(call: ast.Call, *names: str) -> ast.expr | None:
     """Return the first argument of a call that has one of these keywords; None without one."""
     return next((item.value for item in call.keywords if item.arg in names), None)
+
+
+def function_around(module: Module, node: ast.expr) -> ast.AST | None:
+    """Return the function that an expression is in."""
+    functions = [item for item in module.nodes if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)]
+    around = [item for item in functions if item.lineno <= node.lineno <= (item.end_lineno or item.lineno)]
+    return max(around, key=lambda item: item.lineno, default=None)

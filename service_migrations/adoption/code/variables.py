@@ -12,6 +12,7 @@ __all__ = [
     "env_prefix",
     "is_environ",
     "is_getenv",
+    "is_none",
     "library_prefix",
     "literal",
     "validates",
@@ -38,6 +39,11 @@ def literal(text: Text | None) -> str | None:
 def constant(node: ast.expr | None) -> str | None:
     """Return a string constant; None for another expression."""
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def is_none(node: ast.expr) -> bool:
+    """Whether an expression is None."""
+    return isinstance(node, ast.Constant) and node.value is None
 
 
 def is_environ(module: Module, name: str) -> bool:
