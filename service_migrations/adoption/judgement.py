@@ -22,12 +22,12 @@ def judge_repeats(service: PlainService, environment: Environment) -> None:
     """Block what is run more than once: here it would be run once, in a schema or a database that isn't meant."""
     if "upgrade_token" in environment.configure:
         text = "it runs each revision for several databases, and a service has one"
-        line = environment.configure["upgrade_token"].lineno
-        service.note(BLOCKED, f"{text}; leave it to Alembic, or split the history.", environment.path, line)
+        place = environment.place(environment.configure["upgrade_token"].lineno)
+        service.note(BLOCKED, f"{text}; leave it to Alembic, or split the history.", *place)
     elif environment.repeats:
         over, line = environment.repeats
         text = f"it runs the history for each of {ast.unparse(over)}, and a service has one database and one schema"
-        service.note(BLOCKED, f"{text}; leave it to Alembic, or make a service of each.", environment.path, line)
+        service.note(BLOCKED, f"{text}; leave it to Alembic, or make a service of each.", *environment.place(line))
 
 
 def judge_models(service: PlainService, environment: Environment) -> None:

@@ -60,7 +60,7 @@ def imported_hooks(
     }
     unused = [each for each in _unused_packages(environment, code, folders) if each[0] not in used_anyway]
     text = "it imports {} and doesn't use it, so the import itself may register something"
-    return (*hooks, *(Hook("import", environment.path, line, text.format(package)) for package, line in unused))
+    return (*hooks, *(Hook("import", *environment.place(line), text.format(package)) for package, line in unused))
 
 
 def _unused_packages(environment: Environment, code: Code, folders: tuple[Path, ...]) -> Iterator[tuple[str, int]]:

@@ -249,7 +249,7 @@ def _take_versions(service: PlainService, options: AlembicOptions | None, enviro
         text = (
             "it sets the folders of its revisions, which can't be read from it; write its table by hand, with versions"
         )
-        service.note(BLOCKED, f"{text}.", environment.path, given[1])
+        service.note(BLOCKED, f"{text}.", *environment.place(given[1]))
         return False
     return True
 
@@ -317,10 +317,8 @@ def _read_dsn(
         return
     place, text = service.relative(environment.path), None
     for node, function in environment.urls:
-        text, place = (
-            reader.text(node, environment.module, function),
-            f"{service.relative(environment.path)}:{node.lineno}",
-        )
+        file, line = environment.place(node.lineno)
+        text, place = reader.text(node, environment.module, function), f"{service.relative(file)}:{line}"
         if text is not None and not _is_placeholder(text):
             break
     of_file = options_reader(environment, options)("sqlalchemy.url")

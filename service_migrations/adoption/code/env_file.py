@@ -3,10 +3,11 @@
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from service_migrations.adoption.code.choices import joined_branches
+from service_migrations.adoption.code.delegated import Delegated, delegated
 from service_migrations.adoption.code.expressions import Reader
 from service_migrations.adoption.code.hooks import Hook, needs_hook, other_work, repetition
 from service_migrations.adoption.code.modules import (
@@ -49,7 +50,7 @@ class Environment:
 
     Attributes:
         path: the file.
-        module: its syntax tree.
+        module: its syntax tree, with the functions of another file that it leaves its work to.
         configure: the options of ``context.configure()``, each with its value.
         given: the same of each call, of which there may be several.
         is_configured: whether it calls that itself, and not by way of another file.
@@ -81,6 +82,12 @@ class Environment:
     repeats: tuple[ast.expr, int] | None = None
     loads_dotenv: bool = False
     reads_ini: bool = True
+    other: Delegated | None = None
+    """The tree of both files, where it leaves its work to another one."""
+
+    def place(self, line: int) -> tuple[Path, int]:
+        """Return the file and the line there of a line of the tree."""
+        return self.other.place(line) if self.other else (self.path, line)
 
     @property
     def is_async(self) -> bool:
@@ -142,7 +149,11 @@ def read_environment(path: Path, options: AlembicOptions | None, code: Code, fol
 
     """
     module = code.read(path)
-    environment = Environment(path, module)
+    other = None
+    if not any(_is_configure(module, dotted(call.func) or "") for call, _ in _calls(module.tree)):
+        other = delegated(module, code, folders)
+        module = other.module if other else module
+    environment = Environment(path, module, other=other)
     calls = list(_calls(module.tree))
     for call, function in calls:
         _read_call(environment, call, function)
@@ -165,10 +176,14 @@ def read_environment(path: Path, options: AlembicOptions | None, code: Code, fol
             texts = {text for each in values for text in _texts(reader, module, each)}
             name = next(iter(texts)) if len(texts) == 1 else None
             if name is None:
-                environment.unread.append((key, path, value.lineno))
+                environment.unread.append((key, *environment.place(value.lineno)))
             else:
                 setattr(environment, key, name)
     environment.hooks += _hooks(environment, calls)
+    places = [environment.place(hook.line) for hook in environment.hooks]
+    environment.hooks = [
+        replace(hook, path=file, line=line) for hook, (file, line) in zip(environment.hooks, places, strict=True)
+    ]
     environment.loads_dotenv = any((dotted(call.func) or "").endswith("load_dotenv") for call, _ in calls)
     environment.repeats = repetition(module)
     return environment

@@ -1,0 +1,198 @@
+"""An env.py that leaves its work to functions of another file, as histories that share one do, as one syntax tree."""
+
+import ast
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from service_migrations.adoption.code.modules import Code, Module, dotted
+from service_migrations.adoption.code.variables import constant
+
+__all__ = ["Delegated", "delegated"]
+
+_OFFSET = 1_000_000
+"""Added to the lines of the other file: in one tree, each line says which file it is of."""
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_CALLERS = ("run_sync",)
+"""Methods that call their first argument with something of their own, and then with the other ones."""
+_OF_TEXTS = ("upper", "lower", "title", "capitalize", "strip", "replace")
+
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True, slots=True)
+class Delegated:
+    """Both files as one.
+
+    Attributes:
+        module: an env.py as if it had the other file's code, with its arguments in place of the parameters.
+        path: the other file.
+
+    """
+
+    module: Module
+    path: Path
+
+    def place(self, line: int) -> tuple[Path, int]:
+        """Return the file and its line for a line of the tree."""
+        return (self.path, line - _OFFSET) if line > _OFFSET else (self.module.path, line)
+
+
+def delegated(module: Module, code: Code, folders: tuple[Path, ...]) -> Delegated | None:
+    """Return an env.py together with the file that calls ``configure()`` for it; None where there is no such file.
+
+    Args:
+        module: the env.py.
+        code: the files that were read already.
+        folders: those on ``sys.path``.
+
+    """
+    calls = [node for node in module.nodes if isinstance(node, ast.Call)]
+    places = [(call, code.imported(module, dotted(call.func) or "", folders)) for call in calls]
+    for path in dict.fromkeys(place[0] for _, place in places if place):
+        other = code.try_read(path)
+        if other is None or not any(_is_configure(node) for node in other.nodes):
+            continue
+        named = [(call, place[1]) for call, place in places if place and place[0] == path]
+        inlined = _Inlined(other)
+        for call, name in named:
+            inlined.take(name, call.args, call.keywords)
+        if any(_is_configure(node) for function in inlined.functions.values() for node in ast.walk(function)):
+            own = {id(call): name for call, name in named if name in inlined.functions}
+            return _merged(module, other, inlined, own)
+    return None
+
+
+def _is_configure(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and (dotted(node.func) or "").rpartition(".")[2] == "configure"
+
+
+@dataclass(slots=True)
+class _Inlined:
+    """The functions of a file that run, each with what its first call gives in place of its parameters."""
+
+    module: Module
+    functions: dict[str, _Function] = field(default_factory=dict)
+
+    def take(self, name: str, arguments: list[ast.expr], keywords: list[ast.keyword]) -> None:
+        """Take a function, and those of the same file that it calls."""
+        function = self.module.functions.get(name)
+        if function is None or name in self.functions:
+            return
+        given = _bound(function, arguments, keywords)
+        self.functions[name] = _Substitution(given).visit(deepcopy(function))
+        for node in ast.walk(self.functions[name]):
+            if not isinstance(node, ast.Call):
+                continue
+            if (called := dotted(node.func)) in self.module.functions:
+                self.take(str(called), node.args, node.keywords)
+            elif (called or "").rpartition(".")[2] in _CALLERS and node.args:
+                own = ast.Name("connection", ast.Load())
+                self.take(dotted(node.args[0]) or "", [own, *node.args[1:]], node.keywords)
+
+
+def _bound(function: _Function, arguments: list[ast.expr], keywords: list[ast.keyword]) -> dict[str, ast.expr]:
+    """Return what a call gives for each parameter of a function, or the default of it; without what isn't certain."""
+    parameters = function.args
+    positional = [*parameters.posonlyargs, *parameters.args]
+    named = {each.arg: each.value for each in keywords if each.arg}
+    mappings = [each.value for each in keywords if not each.arg]
+    for mapping in mappings:
+        keys = [constant(key) for key in mapping.keys] if isinstance(mapping, ast.Dict) else [None]
+        if not isinstance(mapping, ast.Dict) or None in keys:
+            return {}
+        named |= dict(zip(map(str, keys), mapping.values, strict=True))
+    if any(isinstance(each, ast.Starred) for each in arguments):
+        return {}
+    given = dict(zip([each.arg for each in positional][::-1], parameters.defaults[::-1], strict=False))
+    for parameter, default in zip(parameters.kwonlyargs, parameters.kw_defaults, strict=True):
+        given |= {parameter.arg: default} if default is not None else {}
+    given |= {parameter.arg: value for parameter, value in zip(positional, arguments, strict=False)}
+    names = {each.arg for each in (*positional, *parameters.kwonlyargs)}
+    given |= {name: value for name, value in named.items() if name in names}
+    if parameters.kwarg:
+        others = {name: value for name, value in named.items() if name not in names}
+        given[parameters.kwarg.arg] = ast.Dict([ast.Constant(name) for name in others], [*others.values()])
+    return given
+
+
+class _Substitution(ast.NodeTransformer):
+    """Puts values in place of names, and the result in place of a method of a text."""
+
+    def __init__(self, values: Mapping[str, ast.expr]) -> None:
+        self._values = values
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        value = self._values.get(node.id) if isinstance(node.ctx, ast.Load) else None
+        if value is None:
+            return node
+        copy = deepcopy(value)
+        for part in ast.walk(copy):  # the lines of two files would be mixed
+            ast.copy_location(part, node)
+        return copy
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Attribute) and node.func.attr in _OF_TEXTS and not node.keywords:
+            text, arguments = constant(node.func.value), [constant(each) for each in node.args]
+            if text is not None and None not in arguments:
+                return ast.copy_location(ast.Constant(getattr(text, node.func.attr)(*arguments)), node)
+        return node
+
+
+class _Calls(ast.NodeTransformer):
+    """Puts names in place of what is called."""
+
+    def __init__(self, names: Mapping[int, str]) -> None:
+        self._names = names
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        name = self._names.get(id(node))
+        self.generic_visit(node)
+        if name is None:
+            return node
+        return ast.copy_location(ast.Call(ast.copy_location(ast.Name(name, ast.Load()), node), [], []), node)
+
+
+def _merged(module: Module, other: Module, inlined: _Inlined, own: Mapping[int, str]) -> Delegated | None:
+    """Return both files as one; None where a name means something else in each."""
+    for name in {*module.imports, *module.values, *module.functions} & {
+        *other.imports,
+        *other.values,
+        *inlined.functions,
+    }:
+        if not _is_same(module, other, name):
+            return None
+    body: list[ast.stmt] = []
+    for statement in other.tree.body:
+        if isinstance(statement, _FUNCTIONS) and statement.name in inlined.functions:
+            body += _shifted([inlined.functions[statement.name]])
+        elif not (isinstance(statement, ast.ImportFrom) and statement.level):
+            body += _shifted([deepcopy(statement)])
+    # the calls are those of the tree that the code keeps: a copy has other ones
+    copied = deepcopy(module.tree)
+    pairs = zip(ast.walk(module.tree), ast.walk(copied), strict=True)
+    names = {id(copy): own[id(node)] for node, copy in pairs if id(node) in own}
+    tree = ast.Module([*body, *_Calls(names).visit(copied).body], [])
+    return Delegated(Module(module.path, ast.fix_missing_locations(tree)), other.path)
+
+
+def _is_same(module: Module, other: Module, name: str) -> bool:
+    """Whether a name that both files have means the same in each."""
+    if name in other.functions and name in module.imports and name not in module.functions:
+        return True  # the function itself, imported
+    if name in module.imports and name in other.imports:
+        return module.imports[name] == other.imports[name]
+    values = [[ast.dump(value) for value in each.values.get(name, [])] for each in (module, other)]
+    return bool(values[0]) and values[0] == values[1]
+
+
+def _shifted(nodes: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield statements whose lines are those of the other file."""
+    for statement in nodes:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.expr | ast.stmt | ast.keyword | ast.arg | ast.excepthandler | ast.alias):
+                node.lineno += _OFFSET
+                node.end_lineno = (node.end_lineno or node.lineno - _OFFSET) + _OFFSET
+        yield statement
