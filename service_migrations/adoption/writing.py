@@ -64,7 +64,8 @@ def _write(root: Path, services: Sequence[PlainService]) -> Iterator[Written]:
     ]
     # a table beside an ini file would add to the options of plain Alembic there
     alembic = environment == _ENVIRONMENT and not (root / "alembic.ini").is_file()
-    yield from write_missing(root, environment=environment, alembic=alembic, hooks=hooks)
+    # several services may have a hook in a file that they share
+    yield from write_missing(root, environment=environment, alembic=alembic, hooks=list(dict.fromkeys(hooks)))
     yield from _heads(root, services)
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from service_migrations.adoption.plain_service import PlainService
 from service_migrations.adoption.survey import survey
-from tests.support.plain_alembic import service, write
+from service_migrations.adoption.writing import write as write_files
+from tests.support.plain_alembic import MODELS, service, write
 
 CALLS_ITSELF = "it doesn't call context.configure() itself, so the options aren't known."
 
@@ -205,3 +206,13 @@ def test_a_function_that_calls_itself_ends(tmp_path: Path) -> None:
 def test_arguments_that_are_not_known_one_by_one_are_not_guessed(tmp_path: Path, call: str) -> None:
     read = adopted(tmp_path, CALL.replace('run(Base.metadata, "shop")', call), HELPER)
     assert any("version_table can't be read from it" in note for note in notes(read, "to do"))
+
+
+def test_a_hook_that_several_services_have_in_a_shared_file_is_written_once(tmp_path: Path) -> None:
+    adopted(tmp_path, CALL, HELPER)
+    files = {"alembic/env.py": CALL.replace("shop", "orders"), "alembic.ini": "[alembic]\nscript_location = alembic\n"}
+    service(tmp_path, "apps/orders", **files, **{"orders/models.py": MODELS, "orders/__init__.py": ""})
+    both = survey(tmp_path)
+    assert [each.version_table for each in both] == ["orders_version", "shop_version"]
+    write_files(tmp_path, both)
+    assert (tmp_path / "migrations/env.py").read_text(encoding="utf-8").count("include_object=include_object") == 1
