@@ -16,6 +16,8 @@ _OFFSET = 1_000_000
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _CALLERS = ("run_sync",)
 """Methods that call their first argument with something of their own, and then with the other ones."""
+_MOST = 5
+"""Different calls of one function that are followed: one that calls itself may go on without an end."""
 _OF_TEXTS = ("upper", "lower", "title", "capitalize", "strip", "replace")
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -58,7 +60,7 @@ def delegated(module: Module, code: Code, folders: tuple[Path, ...]) -> Delegate
         inlined = _Inlined(other)
         for call, name in named:
             inlined.take(name, call.args, call.keywords)
-        if any(_is_configure(node) for function in inlined.functions.values() for node in ast.walk(function)):
+        if inlined.configures_once:
             own = {id(call): name for call, name in named if name in inlined.functions}
             return _merged(module, other, inlined, own)
     return None
@@ -70,19 +72,35 @@ def _is_configure(node: ast.AST) -> bool:
 
 @dataclass(slots=True)
 class _Inlined:
-    """The functions of a file that run, each with what its first call gives in place of its parameters."""
+    """The functions of a file that run, each with what its calls give in place of its parameters.
+
+    Where two calls give something else, it has its parameters; with ``configure()`` in it, it runs two histories.
+    """
 
     module: Module
     functions: dict[str, _Function] = field(default_factory=dict)
+    given: dict[str, set[str]] = field(default_factory=dict)
+
+    @property
+    def configures_once(self) -> bool:
+        """Whether ``configure()`` is called, and with the same arguments wherever its function is."""
+        names = [name for name, function in self.functions.items() if any(map(_is_configure, ast.walk(function)))]
+        return bool(names) and all(len(self.given[name]) == 1 for name in names)
 
     def take(self, name: str, arguments: list[ast.expr], keywords: list[ast.keyword]) -> None:
         """Take a function, and those of the same file that it calls."""
         function = self.module.functions.get(name)
-        if function is None or name in self.functions:
+        if function is None:
             return
-        given = _bound(function, arguments, keywords)
-        self.functions[name] = _Substitution(given).visit(deepcopy(function))
-        for node in ast.walk(self.functions[name]):
+        bound = _bound(function, arguments, keywords)
+        text = str({parameter: ast.dump(value) for parameter, value in bound.items()})
+        given = self.given.setdefault(name, set())
+        if text in given or len(given) > _MOST:
+            return
+        given.add(text)
+        substituted: _Function = _Substitution(bound).visit(deepcopy(function))
+        self.functions[name] = substituted if len(given) == 1 else deepcopy(function)
+        for node in ast.walk(substituted):
             if not isinstance(node, ast.Call):
                 continue
             if (called := dotted(node.func)) in self.module.functions:

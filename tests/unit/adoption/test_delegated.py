@@ -193,9 +193,31 @@ def test_what_cannot_be_followed_is_said(tmp_path: Path, env: str, helper: str) 
     assert any("version_table can't be read from it" in note for note in notes(read, "to do"))
 
 
-def test_a_function_that_calls_itself_ends(tmp_path: Path) -> None:
-    helper = HELPER.replace("    if context.is_offline_mode():", "    run(metadata, name)\n    if True:")
+@pytest.mark.parametrize(
+    "env",
+    [
+        f'{CALL}run(Base.metadata, "orders")\n',
+        CALL.replace("import run", "import both").replace("run(Base", "both(Base"),
+    ],
+    ids=["by the env.py", "by another function"],
+)
+def test_two_histories_of_one_function_are_not_taken_for_one(tmp_path: Path, env: str) -> None:
+    both = "\n\ndef both(metadata, name):\n    run(metadata, name)\n    run(metadata, name + '_2')\n"
+    read = adopted(tmp_path, env, HELPER + both)
+    assert f"hook: apps/shop/alembic/env.py:1: {CALLS_ITSELF}" in notes(read, "hook")
+
+
+def test_a_function_that_is_called_twice_beside_configure_is_no_obstacle(tmp_path: Path) -> None:
+    helper = HELPER.replace("    options = dict(", "    say('a')\n    say('b')\n    options = dict(")
+    helper += "\n\ndef say(text):\n    print(text)\n"
     assert adopted(tmp_path, CALL, helper).version_table == "shop_version"
+
+
+@pytest.mark.parametrize("name", ["name", "name + 'x'"])
+def test_a_function_that_calls_itself_ends(tmp_path: Path, name: str) -> None:
+    helper = HELPER.replace("    if context.is_offline_mode():", f"    run(metadata, {name})\n    if True:")
+    read = adopted(tmp_path, CALL, helper)
+    assert read.version_table == ("shop_version" if name == "name" else "alembic_version")
 
 
 @pytest.mark.parametrize(
