@@ -110,9 +110,10 @@ def test_the_timeouts_of_a_role_do_not_end_what_is_done_around_a_history(
     """They are for the application; a revision has those of the settings."""
     service = monorepo.service("billing", dsn=dsn)
     monorepo.table_revision("billing", "r001", None)
+    monorepo.revision("billing", "r002", "r001", 'op.execute("SELECT pg_sleep(0.1)")')
     assert monorepo.inv(*UPGRADE).code == 0
     limits = dict.fromkeys(("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"), "1ms")
-    limits |= {"transaction_timeout": "5ms"} if int(server.version) >= 17 else {}
+    limits |= {"transaction_timeout": "50ms"} if int(server.version) >= 17 else {}
     set_for(server, dsn, **limits)
     ran = monorepo.inv("db.drift", "--service", "billing")
     assert ran.code == 0, ran.text

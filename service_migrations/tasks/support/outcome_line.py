@@ -1,6 +1,9 @@
 """The line that describes the outcome of a command on one service's database."""
 
-from service_migrations.outcome import Outcome
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from service_migrations.outcome import Outcome
 
 __all__ = ["describe"]
 
@@ -8,7 +11,7 @@ _SHORT = 0.05
 """Seconds of waiting that aren't mentioned."""
 
 
-def describe(outcome: Outcome) -> str:
+def describe(outcome: "Outcome") -> str:
     """Return the line that describes the outcome of one service."""
     service, target = outcome.service, outcome.target
     before, after = (", ".join(revisions) or "base" for revisions in (outcome.before, outcome.after))
