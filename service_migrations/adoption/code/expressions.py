@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from service_migrations.adoption.code.choices import chosen, conditional, returned
-from service_migrations.adoption.code.formatting import built, formatted, joined, percent, replaced
+from service_migrations.adoption.code.formatting import built, cased, formatted, joined, percent, replaced
 from service_migrations.adoption.code.modules import Code, Module, assigned, dotted, keyword
 from service_migrations.adoption.code.variables import (
     Text,
@@ -37,7 +37,7 @@ _SAME_TEXT = ("str", "quote", "quote_plus", "make_url", "URL", "PostgresDsn", "A
 """Functions whose last argument has the text of the result."""
 _SAME_OBJECT = (
     *("render_as_string", "unicode_string", "human_repr", "get_secret_value", "strip", "rstrip", "lstrip"),
-    *("encode", "decode", "set", "lower", "geturl"),
+    *("encode", "decode", "set", "geturl"),
 )
 """Methods whose result has the text of the object."""
 
@@ -298,6 +298,8 @@ class Reader:
                 return replaced(node, partial(self._text, scope=scope))
             if last == "format":
                 return formatted(node, partial(self._text, scope=scope))
+            if last in ("upper", "lower"):
+                return cased(node, partial(self._text, scope=scope))
             if last in _SAME_OBJECT:
                 return self._text(node.func.value, scope)
         if last in _SAME_TEXT and node.args:

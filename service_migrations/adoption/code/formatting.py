@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from service_migrations.adoption.code.modules import keyword
 from service_migrations.adoption.code.variables import Text, Variable, constant, literal
 
-__all__ = ["built", "formatted", "joined", "percent", "replaced"]
+__all__ = ["built", "cased", "formatted", "joined", "percent", "replaced"]
 
 _Read = Callable[[ast.expr | None], Text | None]
 
@@ -75,6 +75,14 @@ def replaced(node: ast.Call, read: _Read) -> Text | None:
     if text is None or before is None or after is None:
         return text
     return tuple(part.replace(before, after) if isinstance(part, str) else part for part in text)
+
+
+def cased(node: ast.Call, read: _Read) -> Text | None:
+    """Return the text of ``text.upper()`` or ``text.lower()``; the latter is taken for what a variable's value has."""
+    text, method = read(_object(node)), getattr(node.func, "attr", "")
+    if text is None or (method == "upper" and literal(text) is None):
+        return None
+    return tuple(getattr(part, method)() if isinstance(part, str) else part for part in text)
 
 
 def built(node: ast.Call, read: _Read) -> Text | None:

@@ -73,6 +73,18 @@ configuration["sqlalchemy.url"] = get_url()
         "postgresql://{U}:{P}@{H}/app",
     ),
     (
+        "of a name in capitals",
+        'SERVICE = "shop"\nconfig.set_main_option("sqlalchemy.url", os.environ[f"{SERVICE.upper()}_DATABASE_URL"])',
+        "SHOP_DATABASE_URL",
+        None,
+    ),
+    (
+        "with a name in small letters",
+        "NAME = 'Shop'\nconfig.set_main_option('sqlalchemy.url', f\"postgresql://{os.environ['U']}@db/{NAME.lower()}\")",
+        None,
+        "postgresql://{U}@db/shop",
+    ),
+    (
         "URL.create",
         """
 from sqlalchemy.engine import URL
