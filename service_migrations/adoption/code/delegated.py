@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from service_migrations.adoption.code.modules import Code, Module, dotted
 from service_migrations.adoption.code.variables import constant
@@ -14,8 +15,8 @@ __all__ = ["Delegated", "delegated"]
 _OFFSET = 1_000_000
 """Added to the lines of the other file: in one tree, each line says which file it is of."""
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-_CALLERS = ("run_sync",)
-"""Methods that call their first argument with something of their own, and then with the other ones."""
+_CALLERS = ("run_sync", "partial")
+"""Functions that call their first argument with the other ones, or lead to that."""
 _MOST = 5
 """Different calls of one function that are followed: one that calls itself may go on without an end."""
 _OF_TEXTS = ("upper", "lower", "title", "capitalize", "strip", "replace")
@@ -50,8 +51,8 @@ def delegated(module: Module, code: Code, folders: tuple[Path, ...]) -> Delegate
         folders: those on ``sys.path``.
 
     """
-    calls = [node for node in module.nodes if isinstance(node, ast.Call)]
-    places = [(call, code.imported(module, dotted(call.func) or "", folders)) for call in calls]
+    calls = [call for node in module.nodes if isinstance(node, ast.Call) for call in _calls(node)]
+    places = [(call, code.imported(module, dotted(call.function) or "", folders)) for call in calls]
     for path in dict.fromkeys(place[0] for _, place in places if place):
         other = code.try_read(path)
         if other is None or not any(_is_configure(node) for node in other.nodes):
@@ -59,11 +60,32 @@ def delegated(module: Module, code: Code, folders: tuple[Path, ...]) -> Delegate
         named = [(call, place[1]) for call, place in places if place and place[0] == path]
         inlined = _Inlined(other)
         for call, name in named:
-            inlined.take(name, call.args, call.keywords)
+            inlined.take(name, call)
         if inlined.configures_once:
-            own = {id(call): name for call, name in named if name in inlined.functions}
+            own = {id(call.node): name for call, name in named if name in inlined.functions and call.is_direct}
             return _merged(module, other, inlined, own)
     return None
+
+
+class _Call(NamedTuple):
+    """A call of a function, perhaps by another one that is given it."""
+
+    node: ast.Call
+    function: ast.expr
+    arguments: list[ast.expr]
+
+    @property
+    def is_direct(self) -> bool:
+        return self.function is self.node.func
+
+
+def _calls(node: ast.Call) -> Iterator[_Call]:
+    """Yield a call, and that of the function that it is given: ``connection.run_sync(migrate, metadata)``."""
+    yield _Call(node, node.func, node.args)
+    last = (dotted(node.func) or "").rpartition(".")[2]
+    if last in _CALLERS and node.args:
+        own: list[ast.expr] = [ast.Name("connection", ast.Load())] if last == "run_sync" else []
+        yield _Call(node, node.args[0], [*own, *node.args[1:]])
 
 
 def _is_configure(node: ast.AST) -> bool:
@@ -87,12 +109,12 @@ class _Inlined:
         names = [name for name, function in self.functions.items() if any(map(_is_configure, ast.walk(function)))]
         return bool(names) and all(len(self.given[name]) == 1 for name in names)
 
-    def take(self, name: str, arguments: list[ast.expr], keywords: list[ast.keyword]) -> None:
+    def take(self, name: str, call: _Call) -> None:
         """Take a function, and those of the same file that it calls."""
         function = self.module.functions.get(name)
         if function is None:
             return
-        bound = _bound(function, arguments, keywords)
+        bound = _bound(function, call.arguments, call.node.keywords)
         text = str({parameter: ast.dump(value) for parameter, value in bound.items()})
         given = self.given.setdefault(name, set())
         if text in given or len(given) > _MOST:
@@ -101,13 +123,8 @@ class _Inlined:
         substituted: _Function = _Substitution(bound).visit(deepcopy(function))
         self.functions[name] = substituted if len(given) == 1 else deepcopy(function)
         for node in ast.walk(substituted):
-            if not isinstance(node, ast.Call):
-                continue
-            if (called := dotted(node.func)) in self.module.functions:
-                self.take(str(called), node.args, node.keywords)
-            elif (called or "").rpartition(".")[2] in _CALLERS and node.args:
-                own = ast.Name("connection", ast.Load())
-                self.take(dotted(node.args[0]) or "", [own, *node.args[1:]], node.keywords)
+            for inner in _calls(node) if isinstance(node, ast.Call) else ():
+                self.take(dotted(inner.function) or "", inner)
 
 
 def _bound(function: _Function, arguments: list[ast.expr], keywords: list[ast.keyword]) -> dict[str, ast.expr]:

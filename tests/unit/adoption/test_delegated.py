@@ -70,6 +70,25 @@ def run(metadata, *, service, **others):
     asyncio.run(_online(metadata, f"{service}_version", **others))
 """
 
+GIVEN = """
+import asyncio
+import os
+from functools import partial
+
+from kit.environment import _run
+from shop.models import Base
+from sqlalchemy.ext.asyncio import create_async_engine
+
+
+async def main():
+    engine = create_async_engine(os.environ["DATABASE_URL"])
+    async with engine.connect() as connection:
+        await connection.run_sync({call})
+
+
+asyncio.run(main())
+"""
+
 OPTIONS = """
 from alembic import context
 
@@ -134,6 +153,22 @@ def test_a_schema_of_the_version_table_is_read(tmp_path: Path) -> None:
 def test_functions_that_it_calls_in_its_file_are_read_too(tmp_path: Path) -> None:
     read = adopted(tmp_path, CALL.replace('"shop")', 'service="shop", variable="SHOP_URL")'), ASYNC)
     assert (read.version_table, read.dsn.dsn_key) == ("shop_version", "SHOP_URL")
+    assert read.models is not None
+    assert (read.models.name, notes(read, "hook"), notes(read, "to do")) == ("shop.models", [], [])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        '_run, Base.metadata, "shop_version"',
+        'partial(_run, metadata=Base.metadata, version_table="shop_version")',
+        'lambda connection: _run(connection, Base.metadata, "shop_version")',
+    ],
+    ids=["with arguments", "partial", "lambda"],
+)
+def test_a_function_that_another_one_is_given_is_read(tmp_path: Path, call: str) -> None:
+    read = adopted(tmp_path, GIVEN.format(call=call), ASYNC)
+    assert (read.version_table, read.dsn.dsn_key) == ("shop_version", "DATABASE_URL")
     assert read.models is not None
     assert (read.models.name, notes(read, "hook"), notes(read, "to do")) == ("shop.models", [], [])
 
