@@ -11,8 +11,9 @@ from service_migrations.connection.connector import Connector
 from service_migrations.connection.rows import rows
 from service_migrations.errors import ConfigurationError
 from service_migrations.session.tables.other_version_tables import PossibleVersionTable, other_tables, refusal
-from service_migrations.session.tables.relation import RELATIONS, Relation, first, schemas
-from service_migrations.session.tables.version_tables import VERSION_TABLES
+from service_migrations.session.tables.relation import Relation, first, schemas
+from service_migrations.session.tables.trust import IS_TRUSTED
+from service_migrations.session.tables.version_tables import IS_VERSION_TABLE
 from service_migrations.sql.quoting import quoted
 
 __all__ = ["ALEMBICS_WIDTH", "Located", "applied", "ensure_schema", "id_width", "located"]
@@ -23,18 +24,19 @@ ALEMBICS_WIDTH = 32
 _ANOTHER = "Correct MIGRATIONS_VERSION_TABLE, or version_table in pyproject.toml; or drop that table."
 _OTHER_KINDS = ("r", "p", "v", "m", "f")
 _TABLES = f"""
-    SELECT false AS is_candidate, '' AS bare, relations.*, EXISTS (
-        SELECT FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname = relations.schema AND c.relname = CAST(:name AS name)
-          AND a.attname = 'version_num' AND NOT a.attisdropped
-    ) AS has_versions FROM ({RELATIONS}) AS relations
-    UNION ALL
-    SELECT true, name, schema, quoted, 'r', filtered, '', readable, true FROM ({VERSION_TABLES}) AS version_tables
-    ORDER BY 1, 3, 2
+    SELECT n.nspname AS schema, c.relname AS bare, format('%I.%I', n.nspname, c.relname) AS name,
+           c.relkind::text AS kind, row_security_active(c.oid) AS is_filtered, pg_get_userbyid(c.relowner) AS owner,
+           c.relname = CAST(:name AS name) AS is_named, a.attnum IS NOT NULL AS has_versions,
+           CASE WHEN c.relname = CAST(:name AS name) THEN {IS_TRUSTED} END AS is_trusted,
+           {IS_VERSION_TABLE} AS is_candidate, has_column_privilege(c.oid, a.attnum, 'SELECT') AS is_readable
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'version_num' AND NOT a.attisdropped
+    WHERE NOT starts_with(n.nspname::text, 'pg_') AND (c.relname = CAST(:name AS name) OR a.attnum IS NOT NULL)
+    ORDER BY 1, 2
 """  # noqa: S608 - constants
-"""Every relation of a name; and all version tables, as another round trip would take longer. Of these, the last column
-says whether the role may read them. None is looked up by its qualified name: without USAGE on its schema, as where each
-of two services has one that the other may not see, ``to_regclass`` is an error."""
+"""Every relation of a name, and of any name that has a column ``version_num``: another round trip would take longer.
+None is looked up by its qualified name: without USAGE on its schema, as where each of two services has one that the
+other may not see, ``to_regclass`` is an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +79,10 @@ async def located(connection: AsyncConnection, connector: Connector, schema: str
     relations = [
         Relation(row.schema, row.name, row.kind, row.is_filtered, row.owner, row.is_trusted)
         for row in table_rows
-        if not row.is_candidate
+        if row.is_named
     ]
     candidates = tuple(
-        PossibleVersionTable(row.bare, row.schema, row.name, row.is_filtered, row.is_trusted)
+        PossibleVersionTable(row.bare, row.schema, row.name, row.is_filtered, row.is_readable)
         for row in table_rows
         if row.is_candidate
     )
