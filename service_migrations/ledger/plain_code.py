@@ -9,6 +9,8 @@ import ast
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from service_migrations.history.files.parsing import tree_of
+
 __all__ = ["is_plain"]
 
 _PURE = frozenset(
@@ -31,7 +33,7 @@ _NEVER = (
 def is_plain(path: Path) -> bool:
     """Whether the downgrade of a file does nothing else than to emit SQL; False also for what isn't certain."""
     try:
-        tree = ast.parse(path.read_bytes())
+        tree = tree_of(path.read_bytes())
     except (OSError, SyntaxError, ValueError):
         return False
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "downgrade"]

@@ -3,9 +3,10 @@
 import ast
 import threading
 import warnings
+from functools import lru_cache
 from importlib.util import decode_source
 
-__all__ = ["FILTERS", "parse", "source_text"]
+__all__ = ["FILTERS", "has_state", "parse", "source_text", "tree_of"]
 
 FILTERS = threading.RLock()
 """The filters of warnings belong to the process: of two threads that change them, one would restore the other's."""
@@ -21,6 +22,46 @@ def parse(source: bytes | str) -> ast.Module:
     with FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ast.parse(source)
+
+
+@lru_cache(maxsize=32)
+def tree_of(source: bytes) -> ast.Module:
+    """Return the syntax tree of a file, which is that of all who ask: nobody may change it.
+
+    Raises:
+        SyntaxError, ValueError: it isn't valid Python.
+
+    """
+    return parse(source)
+
+
+def has_state(tree: ast.Module) -> bool:
+    """Whether a module may keep something of its own that a call of its functions changes, such as a list.
+
+    One that has imports, functions and constants at its top has nothing of the kind; what it imports is others' own.
+    """
+    return any(isinstance(node, ast.Global) for node in ast.walk(tree)) or not all(map(_is_stateless, tree.body))
+
+
+def _is_stateless(statement: ast.stmt) -> bool:
+    match statement:
+        case ast.Import() | ast.ImportFrom():
+            return True
+        case ast.FunctionDef():
+            arguments = statement.args
+            defaults = [*arguments.defaults, *(value for value in arguments.kw_defaults if value)]
+            return not statement.decorator_list and all(map(_is_constant, defaults))
+        case ast.Assign() | ast.AnnAssign():
+            return statement.value is None or _is_constant(statement.value)
+        case ast.Expr():
+            return isinstance(statement.value, ast.Constant)
+    return False
+
+
+def _is_constant(node: ast.expr) -> bool:
+    if isinstance(node, ast.Tuple):
+        return all(map(_is_constant, node.elts))
+    return isinstance(node, ast.Constant)
 
 
 def source_text(source: bytes) -> str:

@@ -22,7 +22,7 @@ from sqlalchemy import MetaData
 from service_migrations.errors import MigrationError, UsageError, text_of
 from service_migrations.failures.driver_errors import unmasked
 from service_migrations.failures.revisions import revision_failure
-from service_migrations.history.files.parsing import parse
+from service_migrations.history.files.parsing import has_state, tree_of
 from service_migrations.history.revision import Revision
 from service_migrations.history.revisions import History, config
 from service_migrations.history.sql.literals import StatementError
@@ -253,12 +253,15 @@ def _line(error: BaseException, path: str) -> int | None:
 def _module(script: Script) -> ModuleType:
     """Return the module of a revision, imported again: an upgrade needs what this run uses up, such as an iterator.
 
-    Where that can't be done twice, as with a table of a MetaData elsewhere, it is the one that Alembic has imported.
+    It is the one that Alembic has imported where it has nothing of the kind, or where that can't be done twice, as with
+    a table of a MetaData elsewhere.
     """
     file = Path(script.path)
     if getattr(script.module, "__file__", None) != script.path:  # it is from the ledger
         return script.module
     try:
+        if not has_state(tree_of(file.read_bytes())):
+            return script.module
         with warnings.catch_warnings(), tables_kept([str(file.parent)]), side_effects_refused():
             warnings.simplefilter("ignore")  # they were shown by the first import
             return load_python_file(str(file.parent), file.name)
@@ -304,7 +307,7 @@ def _irreversible(script: Script) -> tuple[str, int | None] | None:
 
 def _bodies(script: Script, name: str) -> dict[int, list[ast.stmt]]:
     """Return the statements of a function that do something, by its line; a name may be defined twice."""
-    tree = parse(Path(script.path).read_bytes())
+    tree = tree_of(Path(script.path).read_bytes())
     return {
         node.lineno: [
             statement for statement in node.body if not isinstance(statement, ast.Pass) and not _is_constant(statement)

@@ -15,7 +15,7 @@ from typing import Any
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 
-from service_migrations.history.files.parsing import parse
+from service_migrations.history.files.parsing import tree_of
 
 __all__ = ["online_part", "questions_seen"]
 
@@ -40,7 +40,7 @@ def online_part(source: bytes, function: str) -> int | None:
     if not any(word.encode() in source for word in (*_MODES, *_CONNECTIONS)):
         return None
     other = "downgrade" if function == "upgrade" else "upgrade"
-    for definition in parse(source).body:
+    for definition in tree_of(source).body:
         if isinstance(definition, ast.FunctionDef) and definition.name == other:
             continue
         nodes = list(ast.walk(definition))
