@@ -66,31 +66,39 @@ class Comparison:
         self.connection, self.metadata, self.path = connection, metadata, path
         self.created_schema: str | None = context.opts.get("version_table_schema")
         self.default = connection.dialect.default_schema_name
-        names = [schema or self.default or "public" for schema in schemas]
-        sees_type = context.opts.get("migrations_sees_type", lambda _, __: True)
-        self._existing: dict[Key, TableState] = {}
         self.hooks = Hooks(context, connection, reflects=reflects)
-        all_oids = {self.key(*name): oid for name, oid in table_oids(connection, names).items()}
-        self.existing, self._all_oids = all_oids.keys(), all_oids
+        names = [schema or self.default or "public" for schema in schemas]
+        self._existing: dict[Key, TableState] = {}
+        self._all_oids = {self.key(*name): oid for name, oid in table_oids(connection, names).items()}
+        self.existing = self._all_oids.keys()
+        self.all_models = {self.key(table.schema, table.name): table for table in metadata.tables.values()}
+        self._choose_tables(context, left_out, only)
+        self._read_types(context, names, left_out)
+        self._read_tables()
+
+    def _choose_tables(self, context: AutogenContext, left_out: Collection[Key], only: Collection[Key] | None) -> None:
+        """Choose the tables of both sides that are compared; hooks of a team may leave out some."""
         oids = {
             key: oid
-            for key, oid in all_oids.items()
+            for key, oid in self._all_oids.items()
             if context.run_name_filters(key[1], "table", {"schema_name": key[0]})
         }
-        self.all_models = {self.key(table.schema, table.name): table for table in metadata.tables.values()}
         self.candidates = {*oids, *self.all_models} - {*left_out}
         chosen = self.candidates if only is None else self.candidates & {*only}
         oids = {key: oid for key, oid in oids.items() if key in chosen}
         models = {key: table for key, table in self.all_models.items() if key in chosen}
         self.hooks.reflect(oids)
-        remove_conditional(models.values(), connection)
+        remove_conditional(models.values(), self.connection)
         included = {key for key in {*oids, *models} if self.hooks.includes_table(key, models.get(key))}
         self.oids = {key: oid for key, oid in oids.items() if key in included}
         self.models = {key: table for key, table in models.items() if key in included}
+
+    def _read_types(self, context: AutogenContext, schemas: Collection[str], left_out: Collection[Key]) -> None:
+        """Read the enum types of both sides, without those of tables that are left out."""
+        sees_type = context.opts.get("migrations_sees_type", lambda _, __: True)
         model_types = enums_of(self.models.values(), self.default)
-        all_live_types = live_enums(
-            connection, sorted({*names, *(schema for schema, _ in model_types if schema)}), self.default
-        )
+        type_schemas = sorted({*schemas, *(schema for schema, _ in model_types if schema)})
+        all_live_types = live_enums(self.connection, type_schemas, self.default)
         types_left_out = self._types_of(self.all_models[key] for key in left_out if key in self.all_models) | {
             key
             for key, enum_type in all_live_types.items()
@@ -106,8 +114,11 @@ class Comparison:
             for key, enum_type in self.types.items()
             if key not in all_live_types or all_live_types[key].labels != enum_type.labels
         ]
-        self.surroundings = Surroundings.of(path, differing_types, all_live_types.keys() | model_types.keys())
-        live = read(connection, list(self.oids.values()), self.default, path.text)
+        self.surroundings = Surroundings.of(self.path, differing_types, all_live_types.keys() | model_types.keys())
+
+    def _read_tables(self) -> None:
+        """Read the tables of the database, let the server describe those of the models, and pair them."""
+        live = read(self.connection, list(self.oids.values()), self.default, self.path.text)
         self.live: dict[Key, TableState] = {key: live[oid] for key, oid in self.oids.items()}
         self.targets = self._targets()
         for key in self.targets.keys() & self.live.keys():
@@ -120,7 +131,7 @@ class Comparison:
             if key in self.live_types and self.live_types[key].labels != target.labels
         ]
         self.recreated_types = self._recreated_types()
-        preparer = verbatim_dialect(connection.dialect).identifier_preparer
+        preparer = verbatim_dialect(self.connection.dialect).identifier_preparer
         self.named = {key: _names(self.models[key], preparer) for key in self.targets}
 
     def key(self, schema: str | None, name: str) -> Key:
