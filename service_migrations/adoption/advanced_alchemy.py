@@ -4,11 +4,11 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from service_migrations.adoption.code.env_file import Environment
 from service_migrations.adoption.code.expressions import Reader
 from service_migrations.adoption.code.modules import Code, Module, dotted, function_around, keyword
 from service_migrations.adoption.code.variables import Text, literal
-from service_migrations.adoption.folders import python_files
+from service_migrations.adoption.environment.env_file import Environment
+from service_migrations.adoption.layout.folders import python_files
 from service_migrations.adoption.plain_service import PlainService
 
 __all__ = ["alchemy_dsn", "read_alchemy"]

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 from itertools import takewhile
 from pathlib import Path
 
-from service_migrations.adoption.code.env_file import Environment
 from service_migrations.adoption.code.expressions import Reader
-from service_migrations.adoption.code.hooks import Hook, needs_hook
 from service_migrations.adoption.code.modules import Code, Module, Remark, assigned, dotted, function_around
 from service_migrations.adoption.code.variables import Text, constant, literal
-from service_migrations.adoption.folders import python_files
+from service_migrations.adoption.environment.env_file import Environment
+from service_migrations.adoption.environment.hooks import Hook, needs_hook
+from service_migrations.adoption.layout.folders import python_files
 from service_migrations.adoption.plain_service import PlainService
 
 __all__ = ["flask_dsn", "read_context", "read_migrate"]

@@ -2,18 +2,25 @@
 
 import ast
 import sys
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
-from service_migrations.adoption.code.env_file import Environment
 from service_migrations.adoption.code.modules import Code, files_below, is_library
-from service_migrations.adoption.ini import AlembicOptions
+from service_migrations.adoption.environment.env_file import Environment
+from service_migrations.adoption.layout.ini import AlembicOptions
 from service_migrations.adoption.plain_service import BLOCKED, LEFT_ALONE, PlainService
 from service_migrations.pyproject import FILE, read_tools
 
-__all__ = ["compare", "judge_driver", "judge_imports", "judge_models", "judge_options", "judge_repeats"]
+__all__ = ["compare", "judge_driver", "judge_imports", "judge_models", "judge_options", "judge_others", "judge_repeats"]
 
 _OF_NEW_REVISIONS = ("file_template", "timezone", "truncate_slug_length")
+_OF_FILES = (
+    *("script_location", "version_locations", "prepend_sys_path", "path_separator", "version_path_separator"),
+    *_OF_NEW_REVISIONS,
+)
+"""Options whose difference isn't one of what is run."""
+_URL = "sqlalchemy.url"
 _SHOWN = 3
 """Places that are named of those that need psycopg, and modules of those with tables; the rest is counted."""
 
@@ -80,6 +87,27 @@ def judge_options(service: PlainService, options: AlembicOptions | None) -> None
         text = f"a new revision gets its name without {' and '.join(differing)} of this file"
         line = options.lines.get(differing[0])
         service.note("to do", f"{text}; [tool.alembic] in {FILE} has these options for all.", options.path, line)
+
+
+def judge_others(service: PlainService, options: AlembicOptions | None, others: Iterable[AlembicOptions]) -> None:
+    """Note the sections and files that have the same revisions with other options: those of the first one are read.
+
+    They are mostly further databases of one history, such as that of tests.
+    """
+    for other in others if options and not service.adopted else ():
+        if options is None or (other.path.suffix == ".toml" and other.folder == options.folder):
+            continue  # Alembic reads both
+        names = {*options.values, *other.values}.difference(_OF_FILES)
+        differing = sorted(name for name in names if options.value(name) != other.value(name))
+        if not differing:
+            continue
+        place = "" if options.path == other.path else f" of {service.relative(options.path)}"
+        text = f"[{other.section}] has the same revisions as [{options.section}]{place}, whose options are read"
+        advice = f"its own {', '.join(differing)} {'is' if len(differing) == 1 else 'are'} not"
+        if _URL in differing:
+            advice = f"{advice}; name its database by DATABASE_DSN in the environment"
+        lines = [other.lines[name] for name in differing if name in other.lines]
+        service.note("to do", f"{text}: {advice}.", other.path, min(lines, default=1))
 
 
 def judge_imports(service: PlainService, code: Code, folders: tuple[Path, ...]) -> None:

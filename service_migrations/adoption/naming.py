@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from service_migrations.adoption.ini import DEFAULT_SECTION
+from service_migrations.adoption.layout.ini import DEFAULT_SECTION
 from service_migrations.adoption.plain_service import PlainService
 from service_migrations.configuration import is_service_name
 from service_migrations.pyproject import read_project

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service_migrations.adoption.code.dsn_source import DsnSource
-from service_migrations.adoption.code.hooks import Hook
 from service_migrations.adoption.code.modules import Remark
 from service_migrations.adoption.code.revision_files import RevisionFiles
+from service_migrations.adoption.environment.hooks import Hook
 from service_migrations.adoption.models.module import Models
 
 __all__ = ["BLOCKED", "LEFT_ALONE", "Note", "PlainService"]

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from service_migrations.adoption.code.env_file import Environment
-from service_migrations.adoption.code.hooks import Hook, registrations
 from service_migrations.adoption.code.modules import Code, files_below
+from service_migrations.adoption.environment.env_file import Environment
+from service_migrations.adoption.environment.hooks import Hook, registrations
 from service_migrations.adoption.plain_service import PlainService
 
 __all__ = ["imported_hooks"]

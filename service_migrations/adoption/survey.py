@@ -1,28 +1,29 @@
 """The services of plain Alembic in a monorepo, found by reading its files."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 from service_migrations.adoption.advanced_alchemy import alchemy_dsn, read_alchemy
 from service_migrations.adoption.code.dsn_source import DsnSource, EnvFiles, describe_dsn
-from service_migrations.adoption.code.env_file import Environment, options_reader, read_environment
 from service_migrations.adoption.code.expressions import Reader
 from service_migrations.adoption.code.modules import Code, Remark, files_below, has_word
-from service_migrations.adoption.code.revision_files import RevisionFiles, is_revision, read_revisions
+from service_migrations.adoption.code.revision_files import RevisionFiles, read_revisions
 from service_migrations.adoption.code.variables import Text
+from service_migrations.adoption.environment.env_file import Environment, options_reader, read_environment
 from service_migrations.adoption.flask import flask_dsn, read_context, read_migrate
-from service_migrations.adoption.folders import Files, given_versions, import_folders, prepended, walk
-from service_migrations.adoption.ini import DEFAULT_SECTION, AlembicOptions, read_options, unreadable
 from service_migrations.adoption.judgement import (
     compare,
     judge_driver,
     judge_imports,
     judge_models,
     judge_options,
+    judge_others,
     judge_repeats,
 )
+from service_migrations.adoption.layout.environments import Place, find_environments
+from service_migrations.adoption.layout.folders import given_versions, import_folders, prepended, walk
+from service_migrations.adoption.layout.ini import DEFAULT_SECTION, AlembicOptions, unreadable
 from service_migrations.adoption.models.module import Models, find_models
 from service_migrations.adoption.naming import name_all
 from service_migrations.adoption.plain_service import BLOCKED, LEFT_ALONE, PlainService
@@ -34,13 +35,11 @@ from service_migrations.service import Service
 
 __all__ = ["survey"]
 
-_OWN_PACKAGE = "service_migrations"
 _SCHEMA = "version_table_schema"
 _PUBLIC = "public"
 _ENGINES = ("_engine(", "engine_from_config", "connect_args")
 _PATHS = ("search_path", "SET SCHEMA", "schema_translate_map")
 """What puts a table without a schema into another one than public."""
-_OWN_IMPORT = re.compile(rb"^\s*(?:from|import)\s+service_migrations\b", re.MULTILINE)
 
 
 def survey(root: Path) -> tuple[PlainService, ...]:
@@ -54,36 +53,18 @@ def survey(root: Path) -> tuple[PlainService, ...]:
 
     """
     files, code = walk(root), Code()
-    places = _places(root, files, code)
+    places = find_environments(root, files, code)
     known = Monorepo.at(root).services() if "service-migrations" in read_tools(root) else ()
     adopted = {folder.resolve(): service for service in known for folder in service.version_locations}
-    shared_folders = Counter(place[1].parent for place in places)
+    shared_folders = Counter(place.location.parent for place in places)
     packages = tuple(path.parent for path in files.pyproject if path.parent != root)
-    locations = tuple(dict.fromkeys(location for _, location in places))
+    locations = tuple(dict.fromkeys(place.location for place in places))
     schemas = Schemas(root)
-    read = (_read(root, *place, code, schemas, shared_folders, packages, adopted, locations) for place in places)
+    read = (_read(root, place, code, schemas, shared_folders, packages, adopted, locations) for place in places)
     services = [service for service in read if _is_there(service)]
     name_all(services, {service.name: service.path for service in known})
     compare(services)
     return tuple(sorted(services, key=lambda service: service.name))
-
-
-def _places(root: Path, files: Files, code: Code) -> list[tuple[AlembicOptions | None, Path]]:
-    """Return the options and the folder of each env.py of plain Alembic; several sections may share one."""
-    places: list[tuple[AlembicOptions | None, Path]] = []
-    taken: dict[Path, set[Path]] = {}
-    for path in (*files.ini, *files.pyproject):
-        for options in read_options(path, root):
-            location = options.script_location
-            if location and location.is_relative_to(root):
-                folders, known = set(options.version_locations(location)), taken.setdefault(location, set())
-                if not folders & known:
-                    places.append((options, location))
-                known |= folders
-    for path in files.env:
-        has_own = path.parent not in taken and (path.parent / "versions").is_dir() and _is_environment(path, code)
-        places += [(None, path.parent)] if has_own else []
-    return [(options, location) for options, location in places if not _is_ours(location / "env.py", code)]
 
 
 def _is_there(service: PlainService) -> bool:
@@ -92,31 +73,9 @@ def _is_there(service: PlainService) -> bool:
     return bool(files.down or files.problems or files.below) or (service.script_location / "env.py").is_file()
 
 
-def _is_environment(path: Path, code: Code) -> bool:
-    try:
-        imports = code.read(path).imports.values()
-    except (SyntaxError, OSError):  # such as a link to a file that is gone
-        return has_word(path, "alembic")
-    # one of several histories may leave everything to a module that they share
-    return any(module.partition(".")[0] == "alembic" for module, _ in imports) or any(
-        is_revision(code.try_read(file)) for file in sorted((path.parent / "versions").glob("*.py"))
-    )
-
-
-def _is_ours(path: Path, code: Code) -> bool:
-    """Whether an env.py is the shared one, which `db.init` writes: a version table may have the library's name too."""
-    if not path.is_file():
-        return False
-    module = code.try_read(path)
-    if module is None:
-        return _OWN_IMPORT.search(path.read_bytes()) is not None
-    return any(name.partition(".")[0] == _OWN_PACKAGE for name, _ in module.imports.values())
-
-
 def _read(
     root: Path,
-    options: AlembicOptions | None,
-    location: Path,
+    place: Place,
     code: Code,
     schemas: Schemas,
     shared_folders: Counter[Path],
@@ -124,6 +83,7 @@ def _read(
     adopted: Mapping[Path, Service],
     locations: tuple[Path, ...],
 ) -> PlainService:
+    options, location = place.options, place.location
     service = PlainService(
         root,
         options.path if options else location / "env.py",
@@ -151,6 +111,7 @@ def _read(
             if path.is_file() and (reason := unreadable(path)):
                 service.note("to do", f"its options aren't known, as it can't be read: {reason}.", path)
     judge_options(service, options)
+    judge_others(service, options, place.others)
     if environment is None:
         return service
     judge_repeats(service, environment)

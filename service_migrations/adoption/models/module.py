@@ -5,8 +5,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from service_migrations.adoption.code.env_file import Environment
 from service_migrations.adoption.code.modules import Code, Module, called, dotted, is_library
+from service_migrations.adoption.environment.env_file import Environment
 from service_migrations.adoption.models.mapped_classes import is_base
 from service_migrations.adoption.models.table_search import TableSearch
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 
-from service_migrations.adoption.code.env_file import Environment
 from service_migrations.adoption.code.modules import Code, files_below, is_library
-from service_migrations.adoption.folders import python_files
+from service_migrations.adoption.environment.env_file import Environment
+from service_migrations.adoption.layout.folders import python_files
 from service_migrations.adoption.models.mapped_classes import Definition, MappedClasses
 
 __all__ = ["TableSearch"]

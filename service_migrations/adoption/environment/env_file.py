@@ -7,9 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from service_migrations.adoption.code.choices import joined_branches
-from service_migrations.adoption.code.delegated import Delegated, delegated
 from service_migrations.adoption.code.expressions import Reader
-from service_migrations.adoption.code.hooks import Hook, needs_hook, other_work, repetition
 from service_migrations.adoption.code.modules import (
     Code,
     Module,
@@ -22,9 +20,11 @@ from service_migrations.adoption.code.modules import (
     statements,
 )
 from service_migrations.adoption.code.sql_texts import sql_text
-from service_migrations.adoption.code.unpacked import unpacked
 from service_migrations.adoption.code.variables import Text, Variable, constant, is_none, literal
-from service_migrations.adoption.ini import AlembicOptions
+from service_migrations.adoption.environment.delegated import Delegated, delegated
+from service_migrations.adoption.environment.hooks import Hook, needs_hook, other_work, repetition
+from service_migrations.adoption.environment.unpacked import unpacked
+from service_migrations.adoption.layout.ini import AlembicOptions
 
 __all__ = ["Environment", "options_reader", "read_environment"]
 
