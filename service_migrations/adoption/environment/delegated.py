@@ -10,9 +10,9 @@ from typing import NamedTuple
 from service_migrations.adoption.code.modules import Code, Module, dotted
 from service_migrations.adoption.code.variables import constant
 
-__all__ = ["Delegated", "delegated"]
+__all__ = ["OFFSET", "Delegated", "Substitution", "bound", "delegated", "joined", "placed"]
 
-_OFFSET = 1_000_000
+OFFSET = 1_000_000
 """Added to the lines of the other file: in one tree, each line says which file it is of."""
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _CALLERS = ("run_sync", "partial")
@@ -39,7 +39,7 @@ class Delegated:
 
     def place(self, line: int) -> tuple[Path, int]:
         """Return the file and its line for a line of the tree."""
-        return (self.path, line - _OFFSET) if line > _OFFSET else (self.module.path, line)
+        return (self.path, line - OFFSET) if line > OFFSET else (self.module.path, line)
 
 
 def delegated(module: Module, code: Code, folders: tuple[Path, ...]) -> Delegated | None:
@@ -65,6 +65,22 @@ def delegated(module: Module, code: Code, folders: tuple[Path, ...]) -> Delegate
             own = {id(call.node): name for call, name in named if name in inlined.functions and call.is_direct}
             return _merged(module, other, inlined, own)
     return None
+
+
+def joined(module: Module, other: Module, calls: list[tuple[ast.Call, str]]) -> Delegated | None:
+    """Return an env.py together with another file; None where that runs several histories or none.
+
+    Args:
+        module: the env.py.
+        other: the file. What stands in its tree and is of env.py has a line less ``OFFSET``.
+        calls: those of env.py, each with the function of the other file that it calls.
+
+    """
+    inlined = _Inlined(other)
+    for call, name in calls:
+        inlined.take(name, _Call(call, call.func, call.args))
+    own = {id(call): name for call, name in calls if name in inlined.functions}
+    return _merged(module, other, inlined, own) if inlined.configures_once else None
 
 
 class _Call(NamedTuple):
@@ -114,20 +130,20 @@ class _Inlined:
         function = self.module.functions.get(name)
         if function is None:
             return
-        bound = _bound(function, call.arguments, call.node.keywords)
-        text = str({parameter: ast.dump(value) for parameter, value in bound.items()})
+        values = bound(function, call.arguments, call.node.keywords)
+        text = str({parameter: ast.dump(value) for parameter, value in values.items()})
         given = self.given.setdefault(name, set())
         if text in given or len(given) > _MOST:
             return
         given.add(text)
-        substituted: _Function = _Substitution(bound).visit(deepcopy(function))
+        substituted: _Function = Substitution(values).visit(deepcopy(function))
         self.functions[name] = substituted if len(given) == 1 else deepcopy(function)
         for node in ast.walk(substituted):
             for inner in _calls(node) if isinstance(node, ast.Call) else ():
                 self.take(dotted(inner.function) or "", inner)
 
 
-def _bound(function: _Function, arguments: list[ast.expr], keywords: list[ast.keyword]) -> dict[str, ast.expr]:
+def bound(function: _Function, arguments: list[ast.expr], keywords: list[ast.keyword]) -> dict[str, ast.expr]:
     """Return what a call gives for each parameter of a function, or the default of it; without what isn't certain."""
     parameters = function.args
     positional = [*parameters.posonlyargs, *parameters.args]
@@ -152,22 +168,29 @@ def _bound(function: _Function, arguments: list[ast.expr], keywords: list[ast.ke
     return given
 
 
-class _Substitution(ast.NodeTransformer):
+def placed(value: ast.expr, node: ast.expr) -> ast.expr:
+    """Return a copy of a value in place of a node, with the line of that: those of two files would be mixed."""
+    copy = deepcopy(value)
+    for part in ast.walk(copy):
+        ast.copy_location(part, node)
+    return copy
+
+
+class Substitution(ast.NodeTransformer):
     """Puts values in place of names, and the result in place of a method of a text."""
 
     def __init__(self, values: Mapping[str, ast.expr]) -> None:
         self._values = values
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
+        """Return the value of a name that has one."""
         value = self._values.get(node.id) if isinstance(node.ctx, ast.Load) else None
         if value is None:
             return node
-        copy = deepcopy(value)
-        for part in ast.walk(copy):  # the lines of two files would be mixed
-            ast.copy_location(part, node)
-        return copy
+        return placed(value, node)
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
+        """Return the text that a method of a known text has as its result."""
         self.generic_visit(node)
         if isinstance(node.func, ast.Attribute) and node.func.attr in _OF_TEXTS and not node.keywords:
             text, arguments = constant(node.func.value), [constant(each) for each in node.args]
@@ -228,6 +251,6 @@ def _shifted(nodes: list[ast.stmt]) -> Iterator[ast.stmt]:
     for statement in nodes:
         for node in ast.walk(statement):
             if isinstance(node, ast.expr | ast.stmt | ast.keyword | ast.arg | ast.excepthandler | ast.alias):
-                node.lineno += _OFFSET
-                node.end_lineno = (node.end_lineno or node.lineno - _OFFSET) + _OFFSET
+                node.lineno += OFFSET
+                node.end_lineno = (node.end_lineno or node.lineno - OFFSET) + OFFSET
         yield statement

@@ -23,6 +23,7 @@ from service_migrations.adoption.code.sql_texts import sql_text
 from service_migrations.adoption.code.variables import Text, Variable, constant, is_none, literal
 from service_migrations.adoption.environment.delegated import Delegated, delegated
 from service_migrations.adoption.environment.hooks import Hook, needs_hook, other_work, repetition
+from service_migrations.adoption.environment.objects import with_methods
 from service_migrations.adoption.environment.unpacked import unpacked
 from service_migrations.adoption.layout.ini import AlembicOptions
 
@@ -149,10 +150,8 @@ def read_environment(path: Path, options: AlembicOptions | None, code: Code, fol
 
     """
     module = code.read(path)
-    other = None
-    if not any(_is_configure(module, dotted(call.func) or "") for call, _ in _calls(module.tree)):
-        other = delegated(module, code, folders)
-        module = other.module if other else module
+    other = _elsewhere(module, code, folders)
+    module = other.module if other else module
     environment = Environment(path, module, other=other)
     calls = list(_calls(module.tree))
     for call, function in calls:
@@ -187,6 +186,12 @@ def read_environment(path: Path, options: AlembicOptions | None, code: Code, fol
     environment.loads_dotenv = any((dotted(call.func) or "").endswith("load_dotenv") for call, _ in calls)
     environment.repeats = repetition(module)
     return environment
+
+
+def _elsewhere(module: Module, code: Code, folders: tuple[Path, ...]) -> Delegated | None:
+    """Return an env.py with the methods or the functions that it leaves its work to."""
+    has_own = any(_is_configure(module, dotted(call.func) or "") for call, _ in _calls(module.tree))
+    return with_methods(module, code, folders) or (None if has_own else delegated(module, code, folders))
 
 
 def _set_option(environment: Environment, name: str | None, text: Text | None) -> None:
