@@ -6,13 +6,14 @@ certainty has no text.
 
 import ast
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from service_migrations.adoption.code.choices import chosen, conditional, returned
 from service_migrations.adoption.code.formatting import built, cased, formatted, joined, percent, replaced
 from service_migrations.adoption.code.modules import Code, Module, assigned, dotted, keyword
+from service_migrations.adoption.code.scope import Scope
 from service_migrations.adoption.code.variables import (
     Text,
     Variable,
@@ -42,21 +43,6 @@ _SAME_OBJECT = (
 """Methods whose result has the text of the object."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Scope:
-    """Where a name is looked up: a module, perhaps inside a function or a class."""
-
-    module: Module
-    values: tuple[Mapping[str, list[ast.expr]], ...] = ()
-    owner: ast.ClassDef | None = None
-    arguments: Mapping[str, Text] = field(default_factory=dict)
-    seen: Mapping[tuple[int, str], int] = field(default_factory=dict)
-    depth: int = 0
-
-    def inside(self, function: ast.FunctionDef | ast.AsyncFunctionDef) -> "_Scope":
-        return replace(self, values=(assigned(function.body), *self.values), depth=self.depth + 1)
-
-
 class Reader:
     """Reads expressions of one service's code."""
 
@@ -69,12 +55,12 @@ class Reader:
 
     def text(self, node: ast.expr, module: Module, function: ast.AST | None = None) -> Text | None:
         """Return the text of an expression, outside or inside a function; None where it isn't certain."""
-        scope = _Scope(module)
+        scope = Scope(module)
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             scope = scope.inside(function)
         return self._text(node, scope)
 
-    def _text(self, node: ast.expr | None, scope: _Scope) -> Text | None:  # noqa: C901, PLR0911 - a case for each kind of expression
+    def _text(self, node: ast.expr | None, scope: Scope) -> Text | None:  # noqa: C901, PLR0911 - a case for each kind of expression
         scope = replace(scope, depth=scope.depth + 1)
         if node is None or scope.depth > _DEEPEST:
             return None
@@ -104,7 +90,7 @@ class Reader:
                 return self._call(node, scope)
         return None
 
-    def _first(self, nodes: list[ast.expr], scope: _Scope) -> Text | None:
+    def _first(self, nodes: list[ast.expr], scope: Scope) -> Text | None:
         """Return the first text; of a variable, the next one is the default."""
         texts = [text for node in nodes if (text := self._text(node, scope)) is not None]
         if not texts:
@@ -114,7 +100,7 @@ class Reader:
             return (replace(first[0], default=literal(texts[1])),)
         return first
 
-    def _name(self, name: str, scope: _Scope) -> Text | None:
+    def _name(self, name: str, scope: Scope) -> Text | None:
         if name in scope.arguments:
             return scope.arguments[name]
         for values in (*scope.values, scope.module.values):
@@ -135,15 +121,15 @@ class Reader:
             self._conditional[module.path] = conditional(module.nodes)
         return self._conditional[module.path]
 
-    def _imported(self, name: str, scope: _Scope) -> Text | None:
+    def _imported(self, name: str, scope: Scope) -> Text | None:
         place = self._code.imported(scope.module, name, self._folders)
         module = self._code.try_read(place[0]) if place else None
         if not place or module is None or not place[1]:
             return None
         node = ast.parse(place[1], mode="eval").body
-        return self._text(node, _Scope(module, depth=scope.depth))
+        return self._text(node, Scope(module, depth=scope.depth))
 
-    def _subscript(self, node: ast.Subscript, scope: _Scope) -> Text | None:
+    def _subscript(self, node: ast.Subscript, scope: Scope) -> Text | None:
         key, name = literal(self._text(node.slice, scope)), dotted(node.value)
         if key is None or name is None:
             return None
@@ -153,7 +139,7 @@ class Reader:
             return self._field(scope.owner, key, scope)
         return self._options(key) if name.endswith(("config", "configuration", "section", "alembic_config")) else None
 
-    def _attribute(self, node: ast.Attribute, scope: _Scope) -> Text | None:
+    def _attribute(self, node: ast.Attribute, scope: Scope) -> Text | None:
         name = dotted(node)
         if isinstance(node.value, ast.Name) and node.value.id in ("self", "cls") and scope.owner:
             return self._field(scope.owner, node.attr, scope)
@@ -164,8 +150,8 @@ class Reader:
         return self._imported(name, scope) if name else None
 
     def _class_of(  # noqa: C901, PLR0911 - a case for each kind of expression
-        self, node: ast.expr, scope: _Scope
-    ) -> tuple[ast.ClassDef, _Scope] | None:
+        self, node: ast.expr, scope: Scope
+    ) -> tuple[ast.ClassDef, Scope] | None:
         """Return the class of an object of settings, with the module that has it."""
         if scope.depth > _DEEPEST:
             return None
@@ -191,21 +177,21 @@ class Reader:
         module = self._code.try_read(place[0]) if place else None
         if not place or module is None or not place[1]:
             return None
-        return self._class_of(ast.parse(place[1], mode="eval").body, _Scope(module, depth=scope.depth))
+        return self._class_of(ast.parse(place[1], mode="eval").body, Scope(module, depth=scope.depth))
 
-    def _class_of_field(self, owner: ast.ClassDef, scope: _Scope, name: str) -> tuple[ast.ClassDef, _Scope] | None:
+    def _class_of_field(self, owner: ast.ClassDef, scope: Scope, name: str) -> tuple[ast.ClassDef, Scope] | None:
         for node in owner.body:
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
-                annotation = dotted(node.annotation)
-                return self._class_named(annotation, scope) if annotation else None
+                definition = self._class_named(dotted(node.annotation) or "", scope)
+                return (definition[0], scope.of_field(owner, name, definition[1])) if definition else None
             if isinstance(node, ast.Assign) and name in [dotted(target) for target in node.targets]:
                 return self._class_of(node.value, scope)
         return None
 
-    def _class_named(self, name: str, scope: _Scope) -> tuple[ast.ClassDef, _Scope] | None:
+    def _class_named(self, name: str, scope: Scope) -> tuple[ast.ClassDef, Scope] | None:
         """Return a class, or that of what a function returns, by its name in a module."""
         if name in scope.module.classes:
-            return scope.module.classes[name], _Scope(scope.module)
+            return scope.module.classes[name], Scope(scope.module)
         if function := scope.module.functions.get(name):
             inner = scope.inside(function)
             returned = (node.value for node in ast.walk(function) if isinstance(node, ast.Return) and node.value)
@@ -214,10 +200,10 @@ class Reader:
         module = self._code.try_read(place[0]) if place else None
         if not place or module is None or not place[1]:
             return None
-        return self._class_named(place[1], _Scope(module, depth=scope.depth + 1))
+        return self._class_named(place[1], Scope(module, depth=scope.depth + 1))
 
     def _field(  # noqa: C901, PLR0911 - a case for each way to write one
-        self, owner: ast.ClassDef, name: str, scope: _Scope
+        self, owner: ast.ClassDef, name: str, scope: Scope
     ) -> Text | None:
         """Return the text of an attribute of settings: a property, what a validator returns, or a variable."""
         scope = replace(scope, owner=owner, values=(assigned(owner.body),))
@@ -230,7 +216,7 @@ class Reader:
                     return text
         for node in owner.body:
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
-                if not self._is_settings(owner, scope):
+                if not self._is_settings(owner, scope) and not scope.delimiter:
                     return self._text(node.value, scope)
                 return (self._variable(owner, name, node.value, scope),)
         values = scope.values[0].get(name)
@@ -239,11 +225,15 @@ class Reader:
             return self._text(values[-1], replace(scope, seen=seen))
         for base in owner.bases:
             parent = self._class_named(dotted(base) or "", scope)
-            if parent and (text := self._field(parent[0], name, replace(parent[1], depth=scope.depth + 1))) is not None:
+            if parent and (text := self._inherited(parent, name, scope)) is not None:
                 return text
         return None
 
-    def _variable(self, owner: ast.ClassDef, name: str, value: ast.expr | None, scope: _Scope) -> Variable:
+    def _inherited(self, parent: tuple[ast.ClassDef, Scope], name: str, scope: Scope) -> Text | None:
+        inner = replace(parent[1], depth=scope.depth + 1, prefix=scope.prefix, delimiter=scope.delimiter)
+        return self._field(parent[0], name, inner)
+
+    def _variable(self, owner: ast.ClassDef, name: str, value: ast.expr | None, scope: Scope) -> Variable:
         """Return the variable that pydantic reads a field from."""
         default = value
         if isinstance(value, ast.Call):
@@ -253,9 +243,10 @@ class Reader:
                 alias = next(iter(getattr(alias, "args", None) or getattr(alias, "elts", [])), None)
             if alias is not None and (given := constant(alias)):
                 return Variable(given.upper(), literal(self._text(default, scope)))
-        return Variable(f"{env_prefix(owner)}{name}".upper(), literal(self._text(default, scope)))
+        prefix = env_prefix(owner) if self._is_settings(owner, scope) else scope.prefix
+        return Variable(f"{prefix}{name}".upper(), literal(self._text(default, scope)))
 
-    def _is_settings(self, owner: ast.ClassDef, scope: _Scope) -> bool:
+    def _is_settings(self, owner: ast.ClassDef, scope: Scope) -> bool:
         for base in owner.bases:
             name = dotted(base) or ""
             if name.rpartition(".")[2] == "BaseSettings":
@@ -269,11 +260,11 @@ class Reader:
                 return True
         return False
 
-    def _returned(self, function: ast.FunctionDef | ast.AsyncFunctionDef, scope: _Scope) -> Text | None:
+    def _returned(self, function: ast.FunctionDef | ast.AsyncFunctionDef, scope: Scope) -> Text | None:
         return returned(function, partial(self._text, scope=scope.inside(function)))
 
     def _call(  # noqa: C901, PLR0911, PLR0912 - a case for each function
-        self, node: ast.Call, scope: _Scope
+        self, node: ast.Call, scope: Scope
     ) -> Text | None:
         name = dotted(node.func) or ""
         last = name.rpartition(".")[2] or getattr(node.func, "attr", "")
@@ -306,7 +297,7 @@ class Reader:
             return self._text(node.args[-1], scope)
         if function := scope.module.functions.get(name):
             return self._returned(
-                function, _Scope(scope.module, arguments=self._given(node, function, scope), depth=scope.depth)
+                function, Scope(scope.module, arguments=self._given(node, function, scope), depth=scope.depth)
             )
         if scope.owner and name.partition(".")[0] in ("self", "cls"):
             return self._field(scope.owner, last, scope)
@@ -314,16 +305,16 @@ class Reader:
             return self._field(owner[0], last, replace(owner[1], depth=scope.depth))
         return self._called_elsewhere(node, name, scope)
 
-    def _called_elsewhere(self, node: ast.Call, name: str, scope: _Scope) -> Text | None:
+    def _called_elsewhere(self, node: ast.Call, name: str, scope: Scope) -> Text | None:
         place = self._code.imported(scope.module, name, self._folders) if name else None
         module = self._code.try_read(place[0]) if place else None
         function = module.functions.get(place[1]) if place and module else None
         if module is None or function is None:
             return None
-        return self._returned(function, _Scope(module, arguments=self._given(node, function, scope), depth=scope.depth))
+        return self._returned(function, Scope(module, arguments=self._given(node, function, scope), depth=scope.depth))
 
     def _given(
-        self, node: ast.Call, function: ast.FunctionDef | ast.AsyncFunctionDef, scope: _Scope
+        self, node: ast.Call, function: ast.FunctionDef | ast.AsyncFunctionDef, scope: Scope
     ) -> Mapping[str, Text]:
         """Return the arguments that a call gives to a function, and the defaults of the others."""
         names = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
@@ -333,7 +324,7 @@ class Reader:
         texts = {name: self._text(value, scope) for name, value in values.items()}
         return {name: text for name, text in texts.items() if text is not None}
 
-    def _is_library(self, function: ast.expr, scope: _Scope, seen: frozenset[str] = frozenset()) -> bool:
+    def _is_library(self, function: ast.expr, scope: Scope, seen: frozenset[str] = frozenset()) -> bool:
         name = dotted(function)
         root = (name or "").partition(".")[0]
         if name is None or root in seen:  # url = url.replace(…)

@@ -9,6 +9,7 @@ __all__ = [
     "Text",
     "Variable",
     "constant",
+    "env_nested_delimiter",
     "env_prefix",
     "is_environ",
     "is_getenv",
@@ -74,14 +75,23 @@ def validates(function: ast.FunctionDef, name: str) -> bool:
 
 def env_prefix(owner: ast.ClassDef) -> str:
     """Return ``env_prefix`` of a class of settings."""
+    return _option(owner, "env_prefix")
+
+
+def env_nested_delimiter(owner: ast.ClassDef) -> str:
+    """Return ``env_nested_delimiter`` of a class of settings: ``__`` in ``DB__URL``, of ``settings.db.url``."""
+    return _option(owner, "env_nested_delimiter")
+
+
+def _option(owner: ast.ClassDef, name: str) -> str:
     for node in ast.walk(owner):
-        if isinstance(node, ast.keyword) and node.arg == "env_prefix":
+        if isinstance(node, ast.keyword) and node.arg == name:
             return constant(node.value) or ""
         if isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values, strict=True):
-                if constant(key) == "env_prefix":
+                if constant(key) == name:
                     return constant(value) or ""
-        if isinstance(node, ast.Assign) and [dotted(target) for target in node.targets] == ["env_prefix"]:
+        if isinstance(node, ast.Assign) and [dotted(target) for target in node.targets] == [name]:
             return constant(node.value) or ""
     return ""
 

@@ -96,3 +96,41 @@ def test_revisions_of_folders_that_are_not_known_are_not_judged(tmp_path: Path) 
     assert len(blocked) == 1
     assert "it sets the folders of its revisions" in blocked[0]
     assert "head not known" in found.summary()
+
+
+@pytest.mark.parametrize(
+    ("options", "expression", "expected"),
+    [
+        ('env_nested_delimiter="__"', "settings.db.url", "DB__URL"),
+        ('env_nested_delimiter="__", env_prefix="SHOP_"', "str(settings.db.url)", "SHOP_DB__URL"),
+        ('env_nested_delimiter="_"', "settings.outer.db.url", "OUTER_DB_URL"),
+        ('env_nested_delimiter="__"', "settings.db.inherited", "DB__INHERITED"),
+        ('env_nested_delimiter="__"', "settings.own.url", "OWN_URL"),
+        ('extra="ignore"', "settings.db.url", None),
+    ],
+)
+def test_settings_inside_of_settings_have_the_variable_of_both_names(
+    options: str, expression: str, expected: str | None, tmp_path: Path
+) -> None:
+    text = f"""
+from pydantic import BaseModel
+from pydantic_settings import BaseSettings, SettingsConfigDict
+class Common(BaseModel):
+    inherited: str
+class Database(Common):
+    url: str
+class Outer(BaseModel):
+    db: Database
+class Own(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="OWN_")
+    url: str
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict({options})
+    db: Database
+    outer: Outer
+    own: Own = Own()
+settings = Settings()
+"""
+    before = f"from shop.settings import settings\nconfig.set_main_option('sqlalchemy.url', {expression})"
+    service(tmp_path, **{"alembic/env.py": env(before=before), "shop/settings.py": text})
+    assert only(tmp_path).dsn.dsn_key == expected
