@@ -154,7 +154,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "ledger/edited.py": (("tests/server/test_edited.py",), ("tests/server/test_ledger.py",)),
     "ledger/entries.py": (("tests/server/test_ledger.py",), ("tests/server/test_edited.py",)),
     "autogenerate/changes/columns.py": (AUTOGENERATE, ("tests/server/autogenerate",)),
-    "autogenerate/changes/conversions.py": (
+    "autogenerate/changes/types/conversions.py": (
         ("tests/unit/test_conversions.py",),
         ("tests/server/autogenerate/test_conversions.py",),
     ),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service_migrations.autogenerate.changes.conversions import (
+from service_migrations.autogenerate.changes.types.conversions import (
     are_ranges,
     can_change_values,
     checked,

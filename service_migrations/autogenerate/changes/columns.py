@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from zlib import crc32
 
-from service_migrations.autogenerate.changes import conversions, generated
+from service_migrations.autogenerate.changes import generated
 from service_migrations.autogenerate.changes.change import Change, Note, Phase, Step, steps as restored, with_version
 from service_migrations.autogenerate.changes.table_pair import (
     NEITHER,
@@ -16,6 +16,7 @@ from service_migrations.autogenerate.changes.table_pair import (
     either,
     recreated_columns,
 )
+from service_migrations.autogenerate.changes.types import conversions
 from service_migrations.autogenerate.operations import widening
 from service_migrations.catalog.tables import ColumnState
 from service_migrations.sql.quoting import literal, quoted

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 import service_migrations
-from service_migrations.autogenerate.changes.conversions import can_change_values
+from service_migrations.autogenerate.changes.types.conversions import can_change_values
 from service_migrations.errors import MigrationError
 from service_migrations.settings.dsn import Dsn
 from tests.support.autogenerate import first_upgrade, remodel, written

@@ -1,0 +1,1 @@
+"""What becomes of the values of a column that gets another type."""
