@@ -16,7 +16,7 @@ from service_migrations.autogenerate.changes.table_pair import (
     either,
     recreated_columns,
 )
-from service_migrations.autogenerate.changes.types import conversions
+from service_migrations.autogenerate.changes.types import arrays, conversions
 from service_migrations.autogenerate.operations import widening
 from service_migrations.catalog.tables import ColumnState
 from service_migrations.sql.quoting import literal, quoted
@@ -141,8 +141,8 @@ def _conversion(
     name = quoted(before.name)
     if before.type == after.type and before.collation != after.collation:
         return (f"{alter} TYPE {after.type} COLLATE {after.collation or _DEFAULT_COLLATION}",)
-    note = conversions.warning(name, before.stored, after.stored)
-    notes = (Note(note),) if note else ()
+    warnings = (kind.warning(name, before.stored, after.stored) for kind in (conversions, arrays))
+    notes = tuple(Note(warning) for warning in warnings if warning)
     if conversions.can_change_values(before.stored, after.stored):
         action = f"TYPE {after.kind} USING {conversions.checked(name, before.stored, after.stored, after.type)}"
         if castable(f"{name} {before.type}", f"ALTER COLUMN {name} {action}"):
@@ -162,15 +162,19 @@ def _uncast(
     no_cast = Note(
         f"PostgreSQL has no cast from {before.type} to {after.type}: write in USING how to convert the rows."
     )
-    arrays = conversions.of_arrays(name, before.stored, after.stored, after.type)
-    if arrays and castable(f"{name} {before.type}", f"ALTER COLUMN {name} TYPE {after.kind} USING {arrays}"):
-        fails = Note(f"WARNING: this fails on a row that isn't JSON of an array which {after.type} can hold.")
-        shown = Note("Each value becomes a JSON array.") if before.stored.endswith("[]") else fails
-        return shown, f"{alter} TYPE {after.kind} USING {arrays}"
+    elements = arrays.of_elements(name, before.stored, after.stored, after.type)
+    if elements and castable(f"{name} {before.type}", f"ALTER COLUMN {name} TYPE {after.kind} USING {elements}"):
+        fails = arrays.warning(name, before.stored, after.stored)
+        return Note(fails or "Each value becomes an array of one."), f"{alter} TYPE {after.kind} USING {elements}"
+    json = arrays.of_json(name, before.stored, after.stored, after.type)
+    if json and castable(f"{name} {before.type}", f"ALTER COLUMN {name} TYPE {after.kind} USING {json}"):
+        fails = f"WARNING: this fails on a row that isn't JSON of an array which {after.type} can hold."
+        shown = Note("Each value becomes a JSON array." if before.stored.endswith("[]") else fails)
+        return shown, f"{alter} TYPE {after.kind} USING {json}"
     third = conversions.through(name, before.stored, after.stored, after.type)
     if third and castable(f"{name} {before.type}", f"ALTER COLUMN {name} TYPE {after.kind} USING {third}"):
-        fails = Note(f"WARNING: this fails on a row that {after.type} can't hold as it is.")
-        return *((fails,) if third.startswith("CASE") else ()), f"{alter} TYPE {after.kind} USING {third}"
+        fails = f"WARNING: this fails on a row that {after.type} can't hold as it is."
+        return *((Note(fails),) if third.startswith("CASE") else ()), f"{alter} TYPE {after.kind} USING {third}"
     text = "text[]" if before.type.endswith("[]") and after.type.endswith("[]") else "text"
     value = f"{name}::{text}"
     step = f"{alter} TYPE {after.kind} USING {value}::{_cast_type(after)}"

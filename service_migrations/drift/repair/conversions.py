@@ -2,11 +2,11 @@
 
 import re
 
+from service_migrations.autogenerate.changes.types import arrays
 from service_migrations.autogenerate.changes.types.conversions import (
     are_ranges,
     can_change_values,
     checked,
-    of_arrays,
     through,
     warning,
 )
@@ -88,7 +88,7 @@ def notes(pair: Pair) -> str | None:
     lines = []
     if not _has_cast(old, new) and not are_ranges(old, new) and not {"."} & {*old, *new}:
         lines.append(f"PostgreSQL has no cast from {old} to {new}: read what is behind USING first.")
-    warnings = None if _by_third_type(pair) else warning(value, before, after)
+    warnings = arrays.warning(value, old, new) or (None if _by_third_type(pair) else warning(value, before, after))
     for line in (warnings or "").splitlines():
         text = line.removeprefix("WARNING: ")
         if not text.startswith("To round or cut "):
@@ -99,10 +99,12 @@ def notes(pair: Pair) -> str | None:
 def _by_third_type(pair: Pair) -> str | None:
     """Return the expression that leads to the new type by way of a third one, where no cast does."""
     before, after = _types(pair)
+    name, kind = pair.expected.address, pair.expected.facts["type"]
+    if elements := arrays.of_elements(name, before, after, kind):
+        return elements
     if _has_cast(before, after):
         return None
-    name, kind = pair.expected.address, pair.expected.facts["type"]
-    array = of_arrays(name, before, after, kind) if before in _JSON else None
+    array = arrays.of_json(name, before, after, kind) if before in _JSON else None
     return array or through(name, before, after, kind)
 
 

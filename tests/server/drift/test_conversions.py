@@ -39,6 +39,10 @@ CONVERTED: dict[str, tuple[str, str, str, str, str]] = {
     "a range of larger numbers": ("int4range", "int8range", "[1,5)", "[1,5)", ""),
     "a range without a zone": ("tstzrange", "tsrange", "[2020-01-01Z,)", '["2020-01-01 00:00:00",)', ZONE),
     "bytes that became a text": ("bytea", "text", r"\x41", r"\x41", "hexadecimal"),
+    "an element that became an array": ("integer[]", "integer", "{7}", "7", "It fails on an array"),
+    "an array that became its element": ("integer", "integer[]", "7", "{7}", "no cast from integer to integer[]"),
+    "an enum that became an array": ("e[]", "e", "{a}", "a", "It fails on an array"),
+    "a text that became an array": ("text", "text[]", "{a,b}", "{a,b}", "It fails on a text"),
     "a domain": ("numeric", "d", "1.25", "1.25", "It fails on a row"),
     "a domain that became its type": ("d", "numeric(9,2)", "1.25", "1.25", ""),
 }
@@ -58,6 +62,9 @@ REFUSED = {
     "a time in a text": ("text", "time", "2020-01-01 10:00"),
     "a part of a sum of money": ("money", "integer", "5.50"),
     "a number that is no truth value": ("smallint", "boolean", "2"),
+    "two elements": ("integer[]", "integer", "{1,2}"),
+    "no element": ("integer[]", "integer", "{}"),
+    "a text of no array": ("text", "text[]", "a"),
     "a zone": ("timetz", "interval", "10:00+05"),
 }
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["are_ranges", "can_change_values", "checked", "of_arrays", "through", "warning", "warning_of_digits"]
+__all__ = ["are_ranges", "can_change_values", "checked", "through", "warning", "warning_of_digits"]
 
 _INTEGERS = {"smallint": 2, "integer": 4, "bigint": 8}
 """With their sizes in bytes."""
@@ -132,23 +132,6 @@ def checked(name: str, before: str, after: str, kind: str) -> str:
         kept = f"{name}::{text}::{after}::{text}::{before}::text IS NOT DISTINCT FROM {name}::text"
         return f"CASE WHEN {kept} THEN {name}::{text}::{kind} ELSE {changed}::{kind} END"
     return f"CASE WHEN {_kept(name, before, after)} THEN {name}::{kind} ELSE {changed}::{kind} END"
-
-
-def of_arrays(name: str, before: str, after: str, kind: str) -> str | None:
-    """Return an expression for USING between an array and JSON; None where it is another conversion.
-
-    JSON differs from the text of an array in its brackets. Where the array is no longer the same JSON, as with brackets
-    or escapes in a text, or with a value that is cut, it fails. The arguments are those of ``checked``.
-    """
-    if before.endswith("[]") and after in _JSON:
-        return f"to_{after}({name})" + ("" if kind == after else f"::{kind}")
-    if before in _JSON and after.endswith("[]"):
-        array = f"translate({name}::text, '[]', '{{}}')::{kind}"
-        json = name if before == "jsonb" else f"{name}::jsonb"
-        changed = f"concat({name}, ' would change')::{kind}"
-        kept = f"WHEN to_jsonb({array}) IS NOT DISTINCT FROM {json} THEN {array}"
-        return f"CASE WHEN {before}_typeof({name}) <> 'array' THEN {changed} {kept} ELSE {changed} END"
-    return None
 
 
 def through(name: str, before: str, after: str, kind: str) -> str | None:
