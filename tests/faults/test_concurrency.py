@@ -80,8 +80,8 @@ def test_a_wait_that_is_over_names_the_holder(world: World) -> None:
         took = time.monotonic() - waits
         at_once = world.inv("db.upgrade", "--service", "billing", "--lock-wait", "0")
     assert 1.5 < took < 4
-    for one, wait in ((ran, "2"), (at_once, "0")):
-        assert re.search(rf"lock was not free within {wait} s {named}", failed(world, one, 75)), one.err
+    for result, wait in ((ran, "2"), (at_once, "0")):
+        assert re.search(rf"lock was not free within {wait} s {named}", failed(world, result, 75)), result.err
     assert world.at() == "base"
 
 
@@ -139,13 +139,13 @@ def test_an_upgrade_and_a_downgrade_run_one_after_the_other(world: World, first:
         assert world.inv().code == 0
     world.history(2, r002=PAUSED, r001_back=PAUSED)
     world.close_barrier()
-    one = world.start(*words.pop(first))
-    world.paused(one)
+    process = world.start(*words.pop(first))
+    world.paused(process)
     ((last, of_last),) = words.items()
     other = world.start(*of_last)
     other.says(WAITING)
     world.open_barrier()
-    answers = [one.end(), other.end()]
+    answers = [process.end(), other.end()]
     assert [answer.code for answer in answers] == [0, 0], [answer.err for answer in answers]
     assert world.at() == {"upgrade": "r002", "downgrade": "base"}[last]
     nothing_left(world.admin)

@@ -112,8 +112,8 @@ def test_a_standby_can_be_asked_for_its_revision(hosts: Hosts, monorepo: Monorep
     upgrade(monorepo)
     caught_up(hosts.primary, hosts.standby)
     monorepo.service("billing", dsn=hosts.text(dsn, *hosts.standby.hosts, attrs="standby"))
-    found = wait(service_migrations.current(monorepo.find("billing")))
-    assert [revision.revision for revision in found] == ["r001"]
+    states = wait(service_migrations.current(monorepo.find("billing")))
+    assert [revision.revision for revision in states] == ["r001"]
 
 
 # Unix socket

@@ -73,15 +73,15 @@ def test_two_services_in_one_process_each_talk_to_their_own_database(
 ) -> None:
     """Row 32: what is left over in the environment aims at nobody."""
     monkeypatch.setenv("DATABASE_URL", "postgresql://stale:x@nowhere/none")
-    found = {name: database() for name in ("billing", "catalog")}
-    services = [monorepo.service(name, dsn=dsn) for name, dsn in found.items()]
+    dsns = {name: database() for name in ("billing", "catalog")}
+    services = [monorepo.service(name, dsn=dsn) for name, dsn in dsns.items()]
     for service in services:
         monorepo.table_revision(service.name, "a1", None)
     before = dict(os.environ)
     for service in services:
         wait(service_migrations.upgrade(service))
     assert dict(os.environ) == before
-    for name, dsn in found.items():
+    for name, dsn in dsns.items():
         assert tables(dsn) == {name, f"alembic_version_{name}"}
 
 
@@ -223,4 +223,4 @@ def test_a_report_with_the_variables_of_every_frame_shows_no_password(monorepo: 
     assert "SELECT nothing" in shown
     for error in ("is no KEY=value line", "DATABASE_DSN is no URL", "can't be read", "both keep their revision in"):
         assert error in shown
-    assert "hunter" not in shown, [one for one in shown.splitlines() if "hunter" in one][:5]
+    assert "hunter" not in shown, [line for line in shown.splitlines() if "hunter" in line][:5]

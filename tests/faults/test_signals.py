@@ -182,15 +182,15 @@ def test_a_signal_to_nox_leaves_no_server_and_no_test_behind(
 
 def in_session(leader: int) -> list[int]:
     """Return the processes of a session that live."""
-    found = []
+    numbers = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, _, _, session = path.read_text(encoding="utf-8").rpartition(")")[2].split()[:4]
         except (OSError, ValueError):
             continue  # it has ended meanwhile
         if int(session) == leader and state != "Z":
-            found.append(int(path.parent.name))
-    return found
+            numbers.append(int(path.parent.name))
+    return numbers
 
 
 BEGUN = 'from pathlib import Path; Path("begun").touch()\n'

@@ -62,11 +62,11 @@ def objects(dsn: Dsn, **settings: str) -> tuple[Object, ...]:
         arguments = {**dsn.connect_args(), "server_settings": settings}
         engine = create_async_engine(dsn.url, poolclass=NullPool, connect_args=arguments)
         async with engine.connect() as connection:
-            found = await read(connection)
+            rows = await read(connection)
             assert not connection.in_transaction()
             assert await connection.scalar(text("SHOW search_path")) == settings.get("search_path", '"$user", public')
         await engine.dispose()
-        return found
+        return rows
 
     return asyncio.run(look())
 
@@ -77,10 +77,10 @@ def one(found: Iterable[Object], kind: str, name: str, table: str | None = None)
 
 
 def test_every_kind_of_object_is_seen_once(dsn):
-    found = objects(dsn)
-    keys = [each.key for each in found]
+    rows = objects(dsn)
+    keys = [each.key for each in rows]
     assert len(keys) == len(set(keys))
-    assert {each.kind for each in found} == {
+    assert {each.kind for each in rows} == {
         *("schema", "table", "view", "materialized view", "column", "constraint", "index", "sequence"),
         *("enum", "domain", "domain constraint", "composite type", "range type"),
         *("function", "procedure", "aggregate", "trigger", "rule", "policy", "statistics"),
@@ -88,76 +88,76 @@ def test_every_kind_of_object_is_seen_once(dsn):
 
 
 def test_neither_the_systems_objects_nor_temporary_ones_are_seen(dsn):
-    found = objects(dsn)
-    assert {each.schema for each in found} == {"app", "public"}
-    assert "gone" not in {each.name for each in found}
+    rows = objects(dsn)
+    assert {each.schema for each in rows} == {"app", "public"}
+    assert "gone" not in {each.name for each in rows}
 
 
 def test_a_part_says_what_it_is_part_of(dsn):
-    found = objects(dsn)
+    rows = objects(dsn)
     child, parent = ("table", "app", "child"), ("table", "app", "parent")
     for kind, name in [("column", "mood"), ("constraint", "positive"), ("index", "ix_child"), ("trigger", "stamp"),
                        ("rule", "quiet"), ("policy", "mine"), ("statistics", "related")]:  # fmt: skip
-        assert one(found, kind, name, "child").part_of == child
-    assert one(found, "sequence", "child_id_seq").part_of == child
-    assert one(found, "sequence", "parent_id_seq").part_of == parent
-    assert one(found, "sequence", "parent_id_seq").facts["identity"] == "id"
-    assert one(found, "sequence", "free").part_of is None
-    assert one(found, "table", "log_2020").part_of == ("table", "app", "log")
-    assert one(found, "domain constraint", "has_at", "email").part_of == ("domain", "app", "email")
-    assert one(found, "index", "ix_kept", "kept").part_of == ("materialized view", "app", "kept")
-    assert [each.name for each in found if each.part_of is None and each.table is not None] == []
+        assert one(rows, kind, name, "child").part_of == child
+    assert one(rows, "sequence", "child_id_seq").part_of == child
+    assert one(rows, "sequence", "parent_id_seq").part_of == parent
+    assert one(rows, "sequence", "parent_id_seq").facts["identity"] == "id"
+    assert one(rows, "sequence", "free").part_of is None
+    assert one(rows, "table", "log_2020").part_of == ("table", "app", "log")
+    assert one(rows, "domain constraint", "has_at", "email").part_of == ("domain", "app", "email")
+    assert one(rows, "index", "ix_kept", "kept").part_of == ("materialized view", "app", "kept")
+    assert [each.name for each in rows if each.part_of is None and each.table is not None] == []
 
 
 def test_what_a_partition_has_from_its_parent_says_so(dsn):
-    found = objects(dsn)
-    inherited = {(each.kind, each.name) for each in found if each.facts.get("inherited")}
+    rows = objects(dsn)
+    inherited = {(each.kind, each.name) for each in rows if each.facts.get("inherited")}
     assert inherited == {("column", "at"), ("column", "what"), ("index", "log_2020_what_idx")}
-    assert {each.table for each in found if each.facts.get("inherited")} == {"log_2020"}
+    assert {each.table for each in rows if each.facts.get("inherited")} == {"log_2020"}
 
 
 def test_an_index_says_which_constraint_made_it(dsn):
-    found = objects(dsn)
-    assert one(found, "index", "one", "child").facts["constraint"] == "one"
-    assert "constraint" not in one(found, "index", "ix_child", "child").facts
+    rows = objects(dsn)
+    assert one(rows, "index", "one", "child").facts["constraint"] == "one"
+    assert "constraint" not in one(rows, "index", "ix_child", "child").facts
 
 
 def test_the_facts_of_a_column_are_those_that_can_differ(dsn):
-    found = objects(dsn)
-    assert dict(one(found, "column", "name", "parent").facts) == {
+    rows = objects(dsn)
+    assert dict(one(rows, "column", "name", "parent").facts) == {
         "type": "text",
         "collation": 'pg_catalog."C"',
         "not_null": True,
     }
-    mood = one(found, "column", "mood", "child")
+    mood = one(rows, "column", "mood", "child")
     assert dict(mood.facts) == {"type": "app.mood", "not_null": False, "default": "'sad'::app.mood"}
     assert mood.comment == "how it feels"
-    assert one(found, "column", "twice", "child").facts["generated"] == "(id * 2) STORED"
-    assert one(found, "column", "id", "parent").facts["identity"] == "ALWAYS"
+    assert one(rows, "column", "twice", "child").facts["generated"] == "(id * 2) STORED"
+    assert one(rows, "column", "id", "parent").facts["identity"] == "ALWAYS"
 
 
 def test_the_facts_of_types_keep_the_order_of_labels_and_attributes(dsn):
-    found = objects(dsn)
-    assert one(found, "enum", "mood").facts["labels"] == ["sad", "happy"]
-    assert one(found, "composite type", "pair").facts["attributes"] == [["low", "integer"], ["high", "numeric(5,2)"]]
-    domain = one(found, "domain", "email").facts
+    rows = objects(dsn)
+    assert one(rows, "enum", "mood").facts["labels"] == ["sad", "happy"]
+    assert one(rows, "composite type", "pair").facts["attributes"] == [["low", "integer"], ["high", "numeric(5,2)"]]
+    domain = one(rows, "domain", "email").facts
     assert (domain["type"], domain["not_null"], domain["default"]) == (
         "character varying(320)",
         True,
         "'a@b'::character varying",
     )
-    assert one(found, "range type", "span").facts["range"]["subtype"] == "integer"
+    assert one(rows, "range type", "span").facts["range"]["subtype"] == "integer"
 
 
 def test_an_address_is_what_sql_takes(dsn):
-    found = objects(dsn)
-    assert one(found, "table", "Odd Name").address == 'app."Odd Name"'
-    assert one(found, "column", "Odd Column", "Odd Name").address == '"Odd Column"'
-    function = one(found, "function", "twice(integer)")
+    rows = objects(dsn)
+    assert one(rows, "table", "Odd Name").address == 'app."Odd Name"'
+    assert one(rows, "column", "Odd Column", "Odd Name").address == '"Odd Column"'
+    function = one(rows, "function", "twice(integer)")
     assert function.address == "app.twice(integer)"
     assert function.comment == "doubles"
     assert function.definition.startswith("CREATE OR REPLACE FUNCTION app.twice(integer)")
-    assert one(found, "function", "twice(integer)").key == Key("function", "app", None, "twice(integer)")
+    assert one(rows, "function", "twice(integer)").key == Key("function", "app", None, "twice(integer)")
 
 
 def test_a_text_does_not_depend_on_who_asks(dsn):
@@ -205,30 +205,30 @@ def test_what_an_extension_made_names_the_extension(dsn, server):
     available = {row[0] for row in query(admin, "SELECT name FROM pg_available_extensions")}
     assert "hstore" in available, "the tests need a server with the contrib extensions"
     query(admin, "CREATE EXTENSION hstore SCHEMA app")
-    found = objects(dsn)
-    extension = one(found, "extension", "hstore")
+    rows = objects(dsn)
+    extension = one(rows, "extension", "hstore")
     assert extension.facts["schema"] == "app"
-    members = {each.kind for each in found if each.extension == "hstore"}
+    members = {each.kind for each in rows if each.extension == "hstore"}
     assert {"function", "base type"} <= members
-    assert one(found, "function", "twice(integer)").extension is None
-    assert "plpgsql" not in {each.name for each in found}
+    assert one(rows, "function", "twice(integer)").extension is None
+    assert "plpgsql" not in {each.name for each in rows}
 
 
 def test_not_null_is_the_columns_unless_it_is_not_valid(dsn, server):
     """From 18 on it is a constraint too, whose name nobody chose; 14 to 17 know nothing of that."""
-    found = objects(dsn)
-    assert not [each for each in found if each.kind == "constraint" and "NOT NULL" in (each.definition or "")]
+    rows = objects(dsn)
+    assert not [each for each in rows if each.kind == "constraint" and "NOT NULL" in (each.definition or "")]
     if int(server.version) >= 18:
         run_script(dsn, ["ALTER TABLE app.child ADD CONSTRAINT later NOT NULL parent NOT VALID"])
-        found = objects(dsn)
-        assert one(found, "column", "parent", "child").facts["not_null"] is False
-        assert one(found, "constraint", "later", "child").definition == "NOT NULL parent NOT VALID"
+        rows = objects(dsn)
+        assert one(rows, "column", "parent", "child").facts["not_null"] is False
+        assert one(rows, "constraint", "later", "child").definition == "NOT NULL parent NOT VALID"
 
 
 def test_grants_are_told_with_the_owner_unnamed(dsn):
     run_script(dsn, ["GRANT SELECT ON app.child TO PUBLIC", "GRANT UPDATE (mood) ON app.child TO PUBLIC"])
-    found = objects(dsn)
-    assert ("PUBLIC", "SELECT", False) in one(found, "table", "child").grants
-    assert (None, "SELECT", False) in one(found, "table", "child").grants
-    assert ("PUBLIC", "UPDATE", False) in one(found, "column", "mood", "child").grants
-    assert one(found, "column", "id", "child").grants == ()
+    rows = objects(dsn)
+    assert ("PUBLIC", "SELECT", False) in one(rows, "table", "child").grants
+    assert (None, "SELECT", False) in one(rows, "table", "child").grants
+    assert ("PUBLIC", "UPDATE", False) in one(rows, "column", "mood", "child").grants
+    assert one(rows, "column", "id", "child").grants == ()

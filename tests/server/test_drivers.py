@@ -700,9 +700,9 @@ def test_plan_and_doctor_name_what_asyncpg_wont_take(monorepo: Monorepo) -> None
     assert first.path == second.path == "migrations/versions/billing/r002.py"
     assert "asyncpg takes one command at a time" in second.message
 
-    found = [finding.text for finding in wait(examine(service)) if "asyncpg" in finding.text]
-    assert len(found) == 1
-    assert f"r002.py:{first.line}: asyncpg takes one command at a time" in found[0]
+    texts = [finding.text for finding in wait(examine(service)) if "asyncpg" in finding.text]
+    assert len(texts) == 1
+    assert f"r002.py:{first.line}: asyncpg takes one command at a time" in texts[0]
 
 
 @pytest.mark.usefixtures("psycopg_service")

@@ -33,9 +33,9 @@ def service(monorepo: Monorepo, dsn: Dsn) -> Service:
     """A service with two revisions, at head."""
     monorepo.table_revision("billing", "a1", None)
     monorepo.revision("billing", "b2", "a1", UP, BACK)
-    found = monorepo.service("billing", dsn=dsn)
-    wait(service_migrations.upgrade(found))
-    return found
+    billing = monorepo.service("billing", dsn=dsn)
+    wait(service_migrations.upgrade(billing))
+    return billing
 
 
 @pytest.fixture
@@ -339,11 +339,15 @@ def test_a_ledger_from_before_says_nothing_and_gets_its_columns_with_the_next_ro
     edit(file)
     wait(service_migrations.upgrade(service))
     assert wait(service_migrations.check(service)).findings == ()
-    assert [one.checksum for one in wait(service_migrations.log(service))] == [None, None]
+    assert [entry.checksum for entry in wait(service_migrations.log(service))] == [None, None]
     third = monorepo.revision("billing", "c3", "b2", 'op.execute("CREATE TABLE c3 (id int)")')
     wait(service_migrations.upgrade(service))
-    found = wait(service_migrations.log(service))
-    assert [(one.revision, one.fingerprint is None) for one in found] == [("c3", False), ("b2", True), ("a1", True)]
+    entries = wait(service_migrations.log(service))
+    assert [(entry.revision, entry.fingerprint is None) for entry in entries] == [
+        ("c3", False),
+        ("b2", True),
+        ("a1", True),
+    ]
     edit(third)
     with pytest.raises(DifferenceError, match=r"c3\.py was edited") as caught:
         wait(service_migrations.upgrade(service))
@@ -426,7 +430,7 @@ def test_the_tasks_refuse_report_accept_and_show_it(monorepo, file):
     ran = monorepo.inv("db.check", "--service", "billing")
     assert ran.code == 3
     line = "billing: migrations/versions/billing/b2.py was edited after b2 was applied"
-    assert [one for one in ran.out.splitlines() if one.startswith(line)]
+    assert [text for text in ran.out.splitlines() if text.startswith(line)]
     assert "1 finding beside the differences" in ran.err
     ran = monorepo.inv("db.check", "--json")
     assert ran.code == 3

@@ -63,12 +63,12 @@ def test_an_object_is_compared_where_both_agree(monorepo: Monorepo, service: Ser
     )
     query(dsn, "CREATE TABLE legacy (id int)")
     query(dsn, "CREATE TABLE left_over (id int)")
-    found = " ".join(wait(service_migrations.check(service)).differences)
-    assert "customers" in found
-    assert "left_over" in found
-    assert "alembic_version" not in found
-    assert "invoices" not in found
-    assert "legacy" not in found
+    text = " ".join(wait(service_migrations.check(service)).differences)
+    assert "customers" in text
+    assert "left_over" in text
+    assert "alembic_version" not in text
+    assert "invoices" not in text
+    assert "legacy" not in text
     code = written(monorepo, service)
     assert "customers" in code
     assert "invoices" not in code

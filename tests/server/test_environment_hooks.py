@@ -85,10 +85,10 @@ def differences(service: Service) -> str:
 
 
 def test_without_a_hook_all_is_found(service: Service) -> None:
-    found = differences(service)
+    all_differences = differences(service)
     for texts in EVERYTHING.values():
         for text in texts:
-            assert text in found
+            assert text in all_differences
 
 
 @pytest.mark.parametrize("kind", sorted(EVERYTHING))
@@ -97,14 +97,14 @@ def test_what_include_object_leaves_out_is_neither_added_nor_changed_nor_dropped
 ) -> None:
     hook = f'lambda item, name, kind, reflected, other: kind != "{kind}" or name in ("invoices", "customers")'
     write_hooks(monorepo, f'OPTIONS["include_object"] = {hook}\n')
-    found = differences(service)
+    all_differences = differences(service)
     for other, texts in EVERYTHING.items():
         for text in texts:
             if other == kind:
-                assert text not in found
+                assert text not in all_differences
             # a part of a column that nothing else is seen of is dropped with it
             elif kind != "column":
-                assert text in found
+                assert text in all_differences
 
 
 @pytest.mark.parametrize("kind", sorted(EVERYTHING))
@@ -113,10 +113,10 @@ def test_what_include_name_leaves_out_of_the_database_is_never_dropped(
 ) -> None:
     hook = f'lambda name, kind, parents: kind != "{kind}" or name in ("invoices", "customers")'
     write_hooks(monorepo, f'OPTIONS["include_name"] = {hook}\n')
-    found = differences(service)
+    all_differences = differences(service)
     for other, texts in EVERYTHING.items():
         for text in texts:
-            assert (text in found) == (other != kind or "new" in text), text
+            assert (text in all_differences) == (other != kind or "new" in text), text
 
 
 def test_include_object_sees_what_alembic_would_show_it(monorepo: Monorepo, service: Service) -> None:
@@ -155,9 +155,9 @@ def test_a_table_that_a_hook_leaves_out_of_both_sides_keeps_its_enum_type(
         monorepo,
         'OPTIONS["include_object"] = lambda item, name, kind, reflected, other: name != "customers"\n',
     )
-    found = differences(service)
-    assert "customers" not in found.replace("REFERENCES customers", "")
-    assert "mood" not in found
+    all_differences = differences(service)
+    assert "customers" not in all_differences.replace("REFERENCES customers", "")
+    assert "mood" not in all_differences
 
 
 @pytest.mark.parametrize(
@@ -168,9 +168,9 @@ def test_a_column_differs_unless_the_teams_comparison_says_no(
     option: str, line: str, answer: str, monorepo: Monorepo, service: Service
 ) -> None:
     write_hooks(monorepo, f'OPTIONS["{option}"] = {answer}\n')
-    found = differences(service)
-    assert (line in found) == ("False" not in answer)
-    assert "add_column invoices.new" in found
+    all_differences = differences(service)
+    assert (line in all_differences) == ("False" not in answer)
+    assert "add_column invoices.new" in all_differences
 
 
 REWRITER = """
@@ -196,9 +196,9 @@ def test_a_rewriter_finds_alembics_own_operations(monorepo: Monorepo, service: S
         "    return [] if any(isinstance(each, ops.DropIndexOp) for each in op.ops) else op\n"
         'OPTIONS["process_revision_directives"] = writer\n',
     )
-    found = differences(service)
-    assert "legacy" not in found
-    assert "drop_index" not in found
+    all_differences = differences(service)
+    assert "legacy" not in all_differences
+    assert "drop_index" not in all_differences
     code = written(monorepo, service)
     upgrade = code[code.index("def upgrade") : code.index("def downgrade")]
     assert "drop_table" not in upgrade

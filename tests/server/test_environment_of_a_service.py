@@ -66,9 +66,9 @@ def test_a_task_passes_its_arguments_to_env_py_also_in_worker_processes(
 
 
 def test_every_task_that_runs_env_py_takes_arguments_for_it(shop: Monorepo) -> None:
-    one = ("--service", "billing", "-x", "tenant=a")
-    assert "'billing of a'" in shop.inv("db.upgrade", *one, "--sql").out
-    assert "'billing of a'" in shop.inv("db.plan", *one, "--sql").out
+    selection = ("--service", "billing", "-x", "tenant=a")
+    assert "'billing of a'" in shop.inv("db.upgrade", *selection, "--sql").out
+    assert "'billing of a'" in shop.inv("db.plan", *selection, "--sql").out
     write_hooks(shop, "if tenant != 'a':\n    raise SystemExit('tenant is missing')\n")
     for words in (
         ("db.upgrade",),
@@ -77,7 +77,7 @@ def test_every_task_that_runs_env_py_takes_arguments_for_it(shop: Monorepo) -> N
         ("db.stamp", "--revision", "head", "--yes"),
         ("db.revision", "-m", "more"),
     ):
-        with_it, without = shop.inv(words[0], *one, *words[1:]), shop.inv(words[0], "-s", "billing", *words[1:])
+        with_it, without = shop.inv(words[0], *selection, *words[1:]), shop.inv(words[0], "-s", "billing", *words[1:])
         assert "tenant is missing" not in with_it.text, words
         assert "tenant is missing" in without.text or words[0] in ("db.upgrade", "db.revision"), (words, without.text)
 

@@ -22,10 +22,10 @@ def outcomes(ran: Ran) -> dict[str, set[str]]:
     """Return the services with which each test passed (True) or failed."""
     lines = re.findall(r"^(PASSED|FAILED|ERROR) \S+::(\w+)(?:\[(\w+)\])?", ran.out, re.MULTILINE)
     assert lines, ran.text
-    found: dict[str, set[str]] = {}
+    failed: dict[str, set[str]] = {}
     for outcome, test, service in lines:
-        found.setdefault(f"{outcome} {test}", set()).add(service)
-    return found
+        failed.setdefault(f"{outcome} {test}", set()).add(service)
+    return failed
 
 
 def test_each_test_finds_the_mistake_that_it_is_for(monorepo: Monorepo, server: Server) -> None:

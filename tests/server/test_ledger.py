@@ -71,16 +71,16 @@ def test_each_revision_has_a_row_in_each_direction(service, dsn):
 def test_log_returns_the_newest_first_with_who_where_and_when(service):
     before = datetime.now(UTC)
     wait(service_migrations.upgrade(service))
-    found = wait(service_migrations.log(service))
-    assert [one.revision for one in found] == ["b2", "a1"]
-    for one in found:
-        assert (one.os_user, one.host) == (getpass.getuser(), socket.gethostname())
-        assert one.version == "0.1.0"
-        assert one.git_commit is None
-        assert 0 < one.seconds < (datetime.now(UTC) - before).total_seconds()
+    logged = wait(service_migrations.log(service))
+    assert [entry.revision for entry in logged] == ["b2", "a1"]
+    for entry in logged:
+        assert (entry.os_user, entry.host) == (getpass.getuser(), socket.gethostname())
+        assert entry.version == "0.1.0"
+        assert entry.git_commit is None
+        assert 0 < entry.seconds < (datetime.now(UTC) - before).total_seconds()
         # the server's clock is this machine's; a millisecond is lost in rounding
-        assert before.timestamp() - 0.1 < one.started.timestamp() < datetime.now(UTC).timestamp()
-    assert found[1].started < found[0].started
+        assert before.timestamp() - 0.1 < entry.started.timestamp() < datetime.now(UTC).timestamp()
+    assert logged[1].started < logged[0].started
 
 
 def test_the_commit_of_a_checkout_is_written_down(service, monorepo):
@@ -89,7 +89,7 @@ def test_the_commit_of_a_checkout_is_written_down(service, monorepo):
         subprocess.run([*git, *words], check=True)
     head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
     wait(service_migrations.upgrade(service))
-    assert {one.git_commit for one in wait(service_migrations.log(service))} == {head}
+    assert {entry.git_commit for entry in wait(service_migrations.log(service))} == {head}
 
 
 def test_the_commit_is_that_of_the_folder_also_in_a_hook_of_another_repository(service, monorepo, tmp_path):
@@ -104,7 +104,7 @@ def test_the_commit_is_that_of_the_folder_also_in_a_hook_of_another_repository(s
     of_the_hook = {"GIT_DIR": str(tmp_path / "other" / ".git"), "GIT_WORK_TREE": str(tmp_path / "other")}
     ran = monorepo.inv("db.upgrade", env=of_the_hook)
     assert ran.code == 0, ran.text
-    assert {one.git_commit for one in wait(service_migrations.log(service))} == {heads[0]}
+    assert {entry.git_commit for entry in wait(service_migrations.log(service))} == {heads[0]}
 
 
 def test_a_revision_that_fails_has_no_row(service, dsn, monorepo):
@@ -174,7 +174,7 @@ def test_a_row_that_is_refused_stops_no_stamp(
     query(dsn, f"ALTER TABLE {LEDGER} ADD CHECK (direction <> 'stamp')")
     after = () if target == "base" else (target,)
     assert wait(service_migrations.stamp(service, target, purge=purge)).after == after
-    assert query(dsn, "SELECT version_num FROM alembic_version_billing") == [(one,) for one in after]
+    assert query(dsn, "SELECT version_num FROM alembic_version_billing") == [(revision,) for revision in after]
     assert entries(dsn) == [("upgrade", "a1", None, "a1")]
     assert "violates check constraint" in caplog.text
 
@@ -213,12 +213,12 @@ def test_a_comparison_sees_neither_ones_own_ledger_nor_a_siblings_nor_one_that_i
 ):
     other = monorepo.service("catalog", dsn=database(shared=dsn))
     monorepo.table_revision("catalog", "k1", None)
-    for one in (service, other):
-        wait(service_migrations.upgrade(one))
+    for each_service in (service, other):
+        wait(service_migrations.upgrade(each_service))
     query(dsn, "DROP TABLE b2")
     query(dsn, "CREATE TABLE migration_log_of_nobody (id int)")
-    for one in (service, other):
-        assert wait(service_migrations.check(one)).differences == ()
+    for each_service in (service, other):
+        assert wait(service_migrations.check(each_service)).differences == ()
 
 
 def test_a_model_whose_table_is_called_like_a_ledger_is_compared(monorepo, dsn):
@@ -253,7 +253,7 @@ def test_the_ledger_is_in_the_schema_of_the_service(monorepo, dsn):
     )
     wait(service_migrations.upgrade(service))
     assert [row[0] for row in query(dsn, f"SELECT revision FROM own.{LEDGER}")] == ["a1"]  # noqa: S608
-    assert [one.revision for one in wait(service_migrations.log(service))] == ["a1"]
+    assert [entry.revision for entry in wait(service_migrations.log(service))] == ["a1"]
     assert wait(service_migrations.check(service)).differences == ()
 
 
@@ -266,7 +266,7 @@ def test_an_engine_of_the_callers_works_too(service, dsn):
         finally:
             await engine.dispose()
 
-    assert [one.revision for one in wait(run())] == ["b2", "a1"]
+    assert [entry.revision for entry in wait(run())] == ["b2", "a1"]
 
 
 def test_the_sql_of_offline_mode_has_no_ledger(service):
@@ -298,7 +298,7 @@ def test_the_task_prints_a_table_or_json(service, monorepo):
     ran = monorepo.inv("db.log", "--json")
     assert ran.code == 0
     found = json.loads(ran.out)["billing"]
-    assert [(one["revision"], one["direction"]) for one in found] == [("b2", "upgrade"), ("a1", "upgrade")]
+    assert [(entry["revision"], entry["direction"]) for entry in found] == [("b2", "upgrade"), ("a1", "upgrade")]
     assert datetime.fromisoformat(found[0]["started"]).tzinfo
     rows = [line.split() for line in monorepo.inv("db.log").out.splitlines() if "upgrade" in line]
     assert [row[4:6] for row in rows] == [["a1", "b2"], ["base", "a1"]]

@@ -49,11 +49,11 @@ def cleaned(monorepo: Monorepo) -> Iterator[None]:
     try:
         yield
     finally:
-        found = local.cluster(monorepo.root)
-        if found:
-            found.remove()
-            assert not found.home.exists()
-            assert not found.is_running()
+        cluster = local.cluster(monorepo.root)
+        if cluster:
+            cluster.remove()
+            assert not cluster.home.exists()
+            assert not cluster.is_running()
         for path in local.home(monorepo.root).parent.glob(f"{local.home(monorepo.root).name}.*"):
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
@@ -72,10 +72,10 @@ def rows(ran: Ran) -> dict[str, list[str]]:
 
 
 def running(root: Path) -> Cluster:
-    found = local.cluster(root)
-    assert found
-    assert found.is_running()
-    return found
+    cluster = local.cluster(root)
+    assert cluster
+    assert cluster.is_running()
+    return cluster
 
 
 def assert_made_for_its_owner_alone(services: tuple[Service, ...], shown: str) -> None:
@@ -111,11 +111,11 @@ def test_up_brings_everything_up_and_down_ends_it(machine: Monorepo, database: C
     cluster = running(machine.root)
     assert cluster.version == VERSIONS[-1]
     here = f"127.0.0.1:{cluster.port}"
-    found = rows(first)
-    assert found["billing"][:3] == [f"billing@{here}/billing", "billing1", "1 applied"]
-    assert found["catalog"][:3] == [f"catalog@{here}/catalog", "catalog1", "1 applied"]
-    assert found["identity"][:3] == [elsewhere.target, "identity1", "1 applied"]
-    assert found["remote"][:3] == ["app@db.invalid:5432/remote", "-", "left alone: not on this machine"]
+    printed_rows = rows(first)
+    assert printed_rows["billing"][:3] == [f"billing@{here}/billing", "billing1", "1 applied"]
+    assert printed_rows["catalog"][:3] == [f"catalog@{here}/catalog", "catalog1", "1 applied"]
+    assert printed_rows["identity"][:3] == [elsewhere.target, "identity1", "1 applied"]
+    assert printed_rows["remote"][:3] == ["app@db.invalid:5432/remote", "-", "left alone: not on this machine"]
     assert f"Starting PostgreSQL {VERSIONS[-1]} on {here}" in first.err
     assert "Writing services/billing/.env" in first.err
     assert "hunter2" not in first.text

@@ -66,11 +66,11 @@ def dsn(found: MigratedDatabase) -> Dsn:
 def test_a_database_is_at_head_and_its_role_is_no_superuser(clones: Clones, monorepo: Monorepo) -> None:
     monorepo.service("billing")
     monorepo.table_revision("billing", "r001", None)
-    found = dsn(clones.get("billing"))
-    assert query(found, "SELECT version_num FROM alembic_version_billing") == [("r001",)]
-    assert query(found, "SELECT rolsuper, rolcreatedb FROM pg_roles WHERE rolname = current_user") == [(False, False)]
-    query(found, "INSERT INTO billing (name) VALUES ('one')")
-    query(found, "CREATE TABLE more (id integer)")
+    own_dsn = dsn(clones.get("billing"))
+    assert query(own_dsn, "SELECT version_num FROM alembic_version_billing") == [("r001",)]
+    assert query(own_dsn, "SELECT rolsuper, rolcreatedb FROM pg_roles WHERE rolname = current_user") == [(False, False)]
+    query(own_dsn, "INSERT INTO billing (name) VALUES ('one')")
+    query(own_dsn, "CREATE TABLE more (id integer)")
     assert clones.get("billing").url.render_as_string(hide_password=False).partition("+asyncpg")[2] == (
         clones.get("billing").dsn.removeprefix("postgresql")
     )
@@ -83,9 +83,9 @@ def test_each_test_has_its_own_and_only_the_template_is_left(
     monorepo.table_revision("billing", "r001", None)
     for _ in range(2):
         other = another()
-        found = dsn(other.get("billing"))
-        assert query(found, "SELECT count(*) FROM billing") == [(0,)]
-        query(found, "INSERT INTO billing (name) VALUES ('one')")
+        own_dsn = dsn(other.get("billing"))
+        assert query(own_dsn, "SELECT count(*) FROM billing") == [(0,)]
+        query(own_dsn, "INSERT INTO billing (name) VALUES ('one')")
         other.drop()
     (left,) = [name for name, _ in query(server.admin, OURS)]
     assert left.startswith("service_migrations_template_")
@@ -97,9 +97,9 @@ def test_of_many_that_need_it_at_once_one_makes_the_template(another: Callable[[
     monorepo.table_revision("billing", "r001", None)
     others = [another() for _ in range(4)]
     with ThreadPoolExecutor(4) as threads:
-        found = list(threads.map(lambda one: dsn(one.get("billing")), others))
-    assert len({one.database for one in found}) == 4
-    assert len({str(query(one, "SELECT * FROM migration_log_billing")) for one in found}) == 1
+        dsns = list(threads.map(lambda one: dsn(one.get("billing")), others))
+    assert len({each_dsn.database for each_dsn in dsns}) == 4
+    assert len({str(query(each_dsn, "SELECT * FROM migration_log_billing")) for each_dsn in dsns}) == 1
 
 
 def test_an_edited_history_has_another_template(
@@ -149,8 +149,8 @@ def test_so_has_one_that_runs_with_another_search_path(
     monorepo.revision("billing", "r001", None, "op.execute('CREATE SCHEMA own')\nop.execute('CREATE TABLE more ()')")
     another().get("billing")
     monkeypatch.setenv("BILLING_MIGRATIONS_SEARCH_PATH", "own, public")
-    found = dsn(another().get("billing"))
-    assert query(found, "SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname = 'more'") == [("own",)]
+    own_dsn = dsn(another().get("billing"))
+    assert query(own_dsn, "SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname = 'more'") == [("own",)]
 
 
 @pytest.mark.parametrize(("added", "templates"), [("# a comment\n", 1), ("\n\nx = 1\n", 2)])
@@ -224,11 +224,11 @@ def test_a_database_shows_no_password(clones: Clones, monorepo: Monorepo) -> Non
     """pytest prints the values of a failed test."""
     monorepo.service("billing")
     monorepo.table_revision("billing", "r001", None)
-    found = clones.get("billing")
-    password = found.url.password
+    database = clones.get("billing")
+    password = database.url.password
     assert password
-    assert password not in f"{found!r} {found} {found.url!r}"
-    assert password in found.dsn
+    assert password not in f"{database!r} {database} {database.url!r}"
+    assert password in database.dsn
 
 
 ON_THE_DATABASE = '''
@@ -254,13 +254,13 @@ def test_what_a_history_sets_on_the_database_itself_is_there_too(
     monorepo.service("billing")
     monorepo.revision("billing", "r001", None, ON_THE_DATABASE)
 
-    found = clones.get("billing")
+    database = clones.get("billing")
 
     ((template, _),) = [row for row in query(server.admin, OURS) if "template" in row[0]]
     expected = query(server.admin, OF_THE_DATABASE, template)
     assert len(expected) == 2
-    assert query(server.admin, OF_THE_DATABASE, dsn(found).database) == expected
-    (clone,) = query(dsn(found), "SELECT current_setting('search_path'), current_setting('DateStyle')")
+    assert query(server.admin, OF_THE_DATABASE, dsn(database).database) == expected
+    (clone,) = query(dsn(database), "SELECT current_setting('search_path'), current_setting('DateStyle')")
     assert tuple(clone) == ('"my app", public, ""', "German, DMY")
 
 
@@ -276,10 +276,10 @@ def test_what_a_test_leaves_prepared_is_rolled_back(monorepo: Monorepo, preparin
     monorepo.table_revision("billing", "r001", None)
     templates = Templates(preparing)
     made = Clones(templates)
-    found = dsn(made.get("billing"))
+    own_dsn = dsn(made.get("billing"))
 
     async def prepare() -> None:
-        connection = await asyncpg.connect(**found.connect_args())
+        connection = await asyncpg.connect(**own_dsn.connect_args())
         await connection.execute("BEGIN; INSERT INTO billing (name) VALUES ('one'); PREPARE TRANSACTION 'it''s'")
         await connection.close()
 
@@ -288,7 +288,7 @@ def test_what_a_test_leaves_prepared_is_rolled_back(monorepo: Monorepo, preparin
     templates.close()
 
     assert query(preparing.admin, "SELECT gid FROM pg_prepared_xacts") == []
-    assert found.database not in {name for name, _ in query(preparing.admin, OURS)}
+    assert own_dsn.database not in {name for name, _ in query(preparing.admin, OURS)}
 
 
 def test_what_a_replay_leaves_prepared_is_rolled_back_too(monorepo: Monorepo, preparing: Server) -> None:

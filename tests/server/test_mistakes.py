@@ -107,7 +107,7 @@ def world(monorepo: Monorepo, database: Callable[..., Dsn], server: Server) -> W
 
 def line(ran: Ran) -> str:
     """Return the one line that a mistake gets; log lines beside it don't count."""
-    lines = [one for one in ran.err.splitlines() if one.strip() and not LOG_LINE.match(one)]
+    lines = [text for text in ran.err.splitlines() if text.strip() and not LOG_LINE.match(text)]
     assert len(lines) == 1, ran.text
     return lines[0]
 
@@ -835,8 +835,8 @@ def test_creating_the_database_that_is_missing_mends_it(world: World) -> None:
     upgraded = world.monorepo.inv(*made.words)
     assert upgraded.code == 0
     assert "went from base to a2" in upgraded.out
-    for one in (alone, created, upgraded):
-        assert "hunter" not in one.text
+    for result in (alone, created, upgraded):
+        assert "hunter" not in result.text
 
 
 def test_a_server_that_comes_up_mends_it(world: World) -> None:
@@ -873,7 +873,7 @@ def test_one_services_mistake_does_not_stop_the_list_of_the_others(world: World)
     ran = world.monorepo.inv("db.services", "--json")
     assert ran.code == 2
     assert "migrations/versions/billing/a3.py:1: unterminated string literal" in ran.err
-    assert [one["service"] for one in json.loads(ran.out)] == ["catalog"]
+    assert [row["service"] for row in json.loads(ran.out)] == ["catalog"]
 
 
 def test_certificates_of_one_service_that_cannot_be_read_stop_neither_the_list_nor_the_others(world: World) -> None:

@@ -88,7 +88,7 @@ def apps(
             (folder / path).write_text(text, encoding="utf-8")
         (folder / ".env").chmod(0o600)
     yield dsns
-    for loaded in [one for one in sys.modules if one.partition(".")[0] in ("app", "names", "late")]:
+    for loaded in [module for module in sys.modules if module.partition(".")[0] in ("app", "names", "late")]:
         del sys.modules[loaded]
 
 

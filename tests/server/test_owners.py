@@ -69,11 +69,11 @@ def test_each_object_has_its_owner_and_the_reason(world: tuple[Monorepo, Dsn]) -
     monorepo, dsn = world
     ran = monorepo.inv("db.owners", "--json")
     assert (ran.code, notes(ran)) == (0, [])
-    answers = {one["database"]: one for one in json.loads(ran.out)}
+    answers = {row["database"]: row for row in json.loads(ran.out)}
     assert [answers[dsn.database]["services"], answers[dsn.database]["errors"]] == [["billing", "orders"], []]
-    found = {
-        (one["kind"], f"{one['schema']}.{one['name']}"): (one["owner"], one["why"])
-        for one in answers[dsn.database]["objects"]
+    ownerships = {
+        (owned["kind"], f"{owned['schema']}.{owned['name']}"): (owned["owner"], owned["why"])
+        for owned in answers[dsn.database]["objects"]
     }
     expected = {
         ("table", "public.billing"): ("billing", "models"),
@@ -108,8 +108,8 @@ def test_each_object_has_its_owner_and_the_reason(world: tuple[Monorepo, Dsn]) -
         ("view", "public.nobodys_view"): (None, ""),
         ("schema", "lonely.lonely"): (None, ""),
     }
-    assert {key: found.get(key) for key in expected} == expected
-    nobodys = {name for (_, name), answer in found.items() if answer == (None, "")}
+    assert {key: ownerships.get(key) for key in expected} == expected
+    nobodys = {name for (_, name), answer in ownerships.items() if answer == (None, "")}
     assert nobodys == {"public.citext", "public.pg_stat_statements", "public.nobodys", "public.nobodys_pkey",
                        "public.nobodys_view", "lonely.lonely"}  # fmt: skip
 
@@ -164,8 +164,8 @@ def test_it_is_a_function_of_the_library_too(monorepo: Monorepo, database: Datab
     service = monorepo.service("billing", dsn=database())
     monorepo.table_revision("billing", "r1", None)
     wait(service_migrations.upgrade(service))
-    (found,) = wait(service_migrations.owners([service]))
-    assert ("table", "billing", "models") in {(one.kind, one.name, one.why) for one in found.objects}
+    (ownership,) = wait(service_migrations.owners([service]))
+    assert ("table", "billing", "models") in {(owned.kind, owned.name, owned.why) for owned in ownership.objects}
     with pytest.raises(UsageError):
         wait(service_migrations.owners([service], database="other"))
     (failed,) = wait(service_migrations.owners([monorepo.service("lost")]))

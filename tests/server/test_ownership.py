@@ -58,7 +58,7 @@ def pair(monorepo: Monorepo, database: Databases, *, shared: bool = True) -> tup
 
 
 def names(service: Service) -> dict[str, bool]:
-    return {one.service.name: one.certain for one in siblings_over(connector(service))}
+    return {sibling.service.name: sibling.certain for sibling in siblings_over(connector(service))}
 
 
 def siblings_over(way: Connector) -> tuple[Sibling, ...]:
@@ -114,7 +114,9 @@ def test_over_an_engine_of_the_callers_its_url_decides(monorepo: Monorepo, datab
     billing, _, dsn = pair(monorepo, database)
     elsewhere = create_async_engine(database().url)
     here = create_async_engine(dsn.url)
-    found = [[one.service.name for one in siblings_over(connector(billing, engine))] for engine in (here, elsewhere)]
+    found = [
+        [sibling.service.name for sibling in siblings_over(connector(billing, engine))] for engine in (here, elsewhere)
+    ]
     assert found == [["orders"], []]
 
 
@@ -141,8 +143,8 @@ def test_a_sibling_whose_bookkeeping_is_in_the_database_shares_it_whatever_its_s
     assert names(billing) == {}
     assert differences(billing) == ()
     assert wait(service_migrations.revision(billing, "nothing")) is None
-    (found,) = wait(service_migrations.owners([billing]))
-    owners = {one.name: one.owner for one in found.objects}
+    (ownership,) = wait(service_migrations.owners([billing]))
+    owners = {owned.name: owned.owner for owned in ownership.objects}
     assert {owners[name] for name in ("orders", "orders_id_seq", "orders_pkey")} == {"orders"}
 
 
@@ -246,8 +248,8 @@ def test_what_a_sibling_renamed_or_dropped_is_followed(monorepo: Monorepo, datab
     query(dsn, "CREATE TABLE orders (id int)")
     assert differences(billing) == ()
     assert sorted(differences(orders)) == ["drop_table orders", "drop_table parcels"]
-    (found,) = wait(service_migrations.owners([billing]))
-    said = [(one.owner, one.why) for one in found.objects if (one.kind, one.name) == ("table", "orders")]
+    (ownership,) = wait(service_migrations.owners([billing]))
+    said = [(owned.owner, owned.why) for owned in ownership.objects if (owned.kind, owned.name) == ("table", "orders")]
     assert said == [("orders", "history, which drops or renames it")]
 
 
@@ -280,8 +282,8 @@ def test_what_a_sibling_drops_or_renames_in_a_revision_that_is_not_applied_is_no
     monorepo.revision("orders", "orders3", "orders2", statements)
     assert differences(billing) == ()
     assert wait(service_migrations.revision(billing, "nothing")) is None
-    (found,) = wait(service_migrations.owners([billing]))
-    owners = {one.name: one.owner for one in found.objects}
+    (ownership,) = wait(service_migrations.owners([billing]))
+    owners = {owned.name: owned.owner for owned in ownership.objects}
     assert {owners[name] for name in ("orders", "orders_id_seq", "orders_pkey", "mood")} == {"orders"}
 
 
@@ -295,8 +297,8 @@ def test_what_a_sibling_has_dropped_or_renamed_is_nobodys_matter(
     remodel(monorepo, orders, models)
     wait(service_migrations.upgrade(orders))
     assert differences(billing) == differences(orders) == ()
-    (found,) = wait(service_migrations.owners([billing]))
-    owners = {one.name: one.owner for one in found.objects}
+    (ownership,) = wait(service_migrations.owners([billing]))
+    owners = {owned.name: owned.owner for owned in ownership.objects}
     assert "orders" not in owners
     assert owners.get("parcels") == ("orders" if name == "rename" else None)
 
@@ -312,8 +314,8 @@ def test_a_table_that_a_sibling_dropped_and_this_service_made_again_is_its_own(
     wait(service_migrations.upgrade(billing))
     assert differences(billing) == ("drop_table orders",)
     assert differences(orders) == ()
-    (found,) = wait(service_migrations.owners([orders]))
-    assert {one.owner for one in found.objects if one.name == "orders"} == {"billing"}
+    (ownership,) = wait(service_migrations.owners([orders]))
+    assert {owned.owner for owned in ownership.objects if owned.name == "orders"} == {"billing"}
 
 
 def test_a_history_that_asks_its_connection_claims_the_names_in_its_files(
@@ -356,8 +358,8 @@ def test_tables_whose_names_a_siblings_history_puts_together_are_not_dropped(
     query(dsn, "CREATE TABLE nobodys (id int)")
     assert differences(billing) == ("drop_table nobodys",)
     assert {"drop_table log_a", "drop_table log_b"} <= set(differences(orders))
-    (found,) = wait(service_migrations.owners([orders]))
-    assert {one.owner for one in found.objects if one.name in ("log_a", "log_b")} == {"orders"}
+    (ownership,) = wait(service_migrations.owners([orders]))
+    assert {owned.owner for owned in ownership.objects if owned.name in ("log_a", "log_b")} == {"orders"}
 
 
 def test_a_siblings_history_that_cannot_be_read_claims_the_names_in_its_files(

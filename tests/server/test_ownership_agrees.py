@@ -196,8 +196,12 @@ class World:
 
     def drifted(self, service: Service) -> set[Object]:
         """Return what a service's drift proposes to drop."""
-        found = wait(service_migrations.drift(service)).differences
-        return {(one.kind, one.name) for one in found if one.text == "is in the database but not in the history"}
+        differences = wait(service_migrations.drift(service)).differences
+        return {
+            (difference.kind, difference.name)
+            for difference in differences
+            if difference.text == "is in the database but not in the history"
+        }
 
 
 def short(schema: str, name: str) -> str:
@@ -304,4 +308,4 @@ def test_a_service_with_a_search_path_of_its_own_looks_there_alone(monorepo: Mon
     wait(service_migrations.upgrade(billing))
     run_script(dsn, ["CREATE TABLE app.inside (id int)", "CREATE TABLE public.outside (id int)"])
     assert wait(service_migrations.check(billing)).differences == ("drop_table inside",)
-    assert [found.name for found in wait(service_migrations.drift(billing)).differences] == ["app.inside"]
+    assert [difference.name for difference in wait(service_migrations.drift(billing)).differences] == ["app.inside"]

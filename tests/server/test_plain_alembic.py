@@ -119,8 +119,8 @@ def test_a_revision_runs_with_the_timeouts_of_the_settings(world: tuple[Monorepo
     monorepo, dsn = world
     monorepo.revision("billing", "c3", "b2", 'op.execute("CREATE TABLE seen AS SELECT * FROM pg_settings")')
     done(of_billing(world, "upgrade", "head", BILLING_MIGRATIONS_LOCK_TIMEOUT="1234ms"))
-    found = query(dsn, "SELECT setting, source FROM seen WHERE name = 'lock_timeout'")
-    assert [tuple(row) for row in found] == [("1234", "client")]
+    rows = query(dsn, "SELECT setting, source FROM seen WHERE name = 'lock_timeout'")
+    assert [tuple(row) for row in rows] == [("1234", "client")]
 
 
 def test_a_dsn_of_the_environment_beats_that_of_the_service(

@@ -126,12 +126,12 @@ def planned(monorepo: Monorepo, revision: str = "head", name: str = "billing") -
 
 
 def only(plan: service_migrations.Plan) -> PlannedRevision:
-    assert [one.revision for one in plan.revisions] == ["b2"]
+    assert [revision.revision for revision in plan.revisions] == ["b2"]
     return plan.revisions[0]
 
 
 def found(revision: PlannedRevision, rule: str) -> PlanFinding:
-    matches = [one for one in revision.findings if one.rule == rule]
+    matches = [finding for finding in revision.findings if finding.rule == rule]
     assert len(matches) == 1, revision.findings
     return matches[0]
 
@@ -171,7 +171,7 @@ def test_not_null_is_additive_where_an_earlier_revision_has_validated_it(world, 
     monorepo.revision("billing", "c3", "b2", f'op.execute("ALTER TABLE t {validate}")', back)
     monorepo.revision("billing", "d4", "c3", 'op.execute("ALTER TABLE t ALTER a SET NOT NULL")', back)
     plan = planned(monorepo)
-    assert [one.classes for one in plan.revisions] == [(B,), (A,), expected]
+    assert [revision.classes for revision in plan.revisions] == [(B,), (A,), expected]
 
 
 def test_an_index_on_a_table_of_an_earlier_pending_revision_locks_nothing(world):
@@ -179,9 +179,9 @@ def test_an_index_on_a_table_of_an_earlier_pending_revision_locks_nothing(world)
     back = "op.execute('SELECT 1')"
     monorepo.revision("billing", "b2", "a1", 'op.execute("CREATE TABLE v (id int, a int)")', back)
     monorepo.revision("billing", "c3", "b2", 'op.create_index("v_a", "v", ["a"])\nop.drop_column("v", "id")', back)
-    assert [one.classes for one in planned(monorepo).revisions] == [(A,), (A,)]
+    assert [revision.classes for revision in planned(monorepo).revisions] == [(A,), (A,)]
     wait(service_migrations.upgrade(monorepo.find("billing"), "b2"))
-    assert [one.classes for one in planned(monorepo).revisions] == [(L, B, X)]
+    assert [revision.classes for revision in planned(monorepo).revisions] == [(L, B, X)]
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_a_merge_has_nothing_to_take_back(world):
     path = monorepo.revision("billing", "m4", "b2")
     path.write_text(path.read_text(encoding="utf-8").replace("'b2'", "('b2', 'b3')"), encoding="utf-8")
     plan = planned(monorepo)
-    assert {one.revision: (one.classes, one.sql) for one in plan.revisions} == {
+    assert {revision.revision: (revision.classes, revision.sql) for revision in plan.revisions} == {
         "b2": ((A,), "SELECT 1;"),
         "b3": ((A,), "SELECT 2;"),
         "m4": ((A,), ""),
@@ -243,7 +243,7 @@ def test_a_finding_has_the_line_of_the_file_and_that_of_the_sql(world):
         ("changing-column-type", "ALTER TABLE t ALTER COLUMN a TYPE BIGINT", "op.alter_column("),
         ("irreversible", None, "def downgrade"),
     ]
-    assert [one.rule for one in revision.findings] == [rule for rule, _, _ in expected]
+    assert [noted.rule for noted in revision.findings] == [rule for rule, _, _ in expected]
     for rule, in_sql, in_file in expected:
         finding = found(revision, rule)
         assert finding.path == "migrations/versions/billing/b2.py"
@@ -256,11 +256,11 @@ def test_the_sql_is_that_of_the_revision_alone(world):
     monorepo.revision("billing", "b2", "a1", sql_up("@CREATE INDEX CONCURRENTLY t_b ON t (b)"))
     monorepo.revision("billing", "c3", "b2", 'op.add_column("t", sa.Column("c", sa.Text))')
     plan = planned(monorepo)
-    assert [one.sql for one in plan.revisions] == [
+    assert [revision.sql for revision in plan.revisions] == [
         "CREATE INDEX CONCURRENTLY t_b ON t (b);",
         "ALTER TABLE t ADD COLUMN c TEXT;",
     ]
-    assert [one.message for one in plan.revisions] == ["b2.", "c3."]
+    assert [revision.message for revision in plan.revisions] == ["b2.", "c3."]
 
 
 def test_a_concurrent_build_inside_a_transaction_is_found(world):
@@ -268,7 +268,7 @@ def test_a_concurrent_build_inside_a_transaction_is_found(world):
     monorepo.revision("billing", "b2", "a1", 'op.execute("CREATE INDEX CONCURRENTLY t_b ON t (b)")')
     found(only(planned(monorepo)), "ban-concurrent-index-creation-in-transaction")
     monorepo.revision("billing", "b2", "a1", sql_up("@CREATE INDEX CONCURRENTLY t_b ON t (b)"))
-    assert {one.rule for one in only(planned(monorepo)).findings} == {"concurrent", "irreversible"}
+    assert {finding.rule for finding in only(planned(monorepo)).findings} == {"concurrent", "irreversible"}
 
 
 def test_a_revision_that_needs_a_connection_is_read_instead_of_rendered(world):
@@ -344,7 +344,7 @@ def test_squawk_knows_every_rule_that_has_a_class():
 
 def test_a_text_is_split_where_postgresql_splits_it():
     text = "SELECT ';' ; SELECT $a$ ; $$ ; $a$;\n/* /* ; */ ; */ SELECT \";\", E'\\';' -- ;\n;; SELECT (1;2)"
-    assert [(one.line, one.end) for one in statements(text)] == [(1, 1), (1, 1), (2, 3), (3, 3)]
+    assert [(statement.line, statement.end) for statement in statements(text)] == [(1, 1), (1, 1), (2, 3), (3, 3)]
 
 
 # From the database's present revision
@@ -362,7 +362,7 @@ def test_a_plan_changes_nothing(monorepo, database):
     dsn = database()
     monorepo.service("billing", dsn=dsn)
     monorepo.table_revision("billing", "a1", None)
-    assert [one.revision for one in planned(monorepo).revisions] == ["a1"]
+    assert [revision.revision for revision in planned(monorepo).revisions] == ["a1"]
     assert tables(dsn) == set()
 
 
@@ -370,9 +370,9 @@ def test_a_plan_ends_at_the_revision_that_is_asked_for(world):
     monorepo, _ = world
     monorepo.revision("billing", "b2", "a1")
     monorepo.revision("billing", "c3", "b2")
-    assert [one.revision for one in planned(monorepo).revisions] == ["b2", "c3"]
-    assert [one.revision for one in planned(monorepo, "b2").revisions] == ["b2"]
-    assert [one.revision for one in planned(monorepo, "+1").revisions] == ["b2"]
+    assert [revision.revision for revision in planned(monorepo).revisions] == ["b2", "c3"]
+    assert [revision.revision for revision in planned(monorepo, "b2").revisions] == ["b2"]
+    assert [revision.revision for revision in planned(monorepo, "+1").revisions] == ["b2"]
     with pytest.raises(UsageError, match="no-such"):
         planned(monorepo, "no-such")
 
@@ -382,25 +382,30 @@ def test_the_history_of_each_service_is_planned_from_empty(service, database, mo
     monkeypatch.setenv(f"{service.env_prefix}DATABASE_DSN", dsn_text(database()))
     plan = wait(service_migrations.plan(service))
     history = wait(service_migrations.history(service))
-    assert [one.revision for one in plan.revisions] == [one.revision for one in reversed(history.revisions)]
+    assert [revision.revision for revision in plan.revisions] == [
+        revision.revision for revision in reversed(history.revisions)
+    ]
     assert plan.findings == ()
-    for one in plan.revisions:
-        assert one.sql
-        assert "alembic_version" not in one.sql
-        assert set(one.classes) <= {A, D, C, "irreversible"}, one
-        assert not {finding.rule for finding in one.findings} & {"offline", "syntax-error"}
-        filled, indexed = " fill " in f" {one.message.lower()} ", "CONCURRENTLY" in one.sql
-        assert (D in one.classes, C in one.classes) == (filled or one.message.startswith("Give"), indexed), one.message
+    for revision in plan.revisions:
+        assert revision.sql
+        assert "alembic_version" not in revision.sql
+        assert set(revision.classes) <= {A, D, C, "irreversible"}, revision
+        assert not {finding.rule for finding in revision.findings} & {"offline", "syntax-error"}
+        filled, indexed = " fill " in f" {revision.message.lower()} ", "CONCURRENTLY" in revision.sql
+        assert (D in revision.classes, C in revision.classes) == (
+            filled or revision.message.startswith("Give"),
+            indexed,
+        ), revision.message
 
 
 @pytest.mark.parametrize(("name", "at", "contracting"), [("billing", "77e075ecbc50", "ada942a7b8b7"),
                                                        ("inventory", "2e917ff29109", "8a794e2ee0da")])  # fmt: skip
 def test_a_contraction_is_destructive_where_the_table_was_there(name, at, contracting, database, monkeypatch):
-    (service,) = [one for one in discover() if one.name == name]
+    (service,) = [plain_service for plain_service in discover() if plain_service.name == name]
     monkeypatch.setenv(f"{service.env_prefix}DATABASE_DSN", dsn_text(database()))
     wait(service_migrations.upgrade(service, at))
     plan = wait(service_migrations.plan(service))
-    assert [one.revision for one in plan.revisions if X in one.classes] == [contracting]
+    assert [revision.revision for revision in plan.revisions if X in revision.classes] == [contracting]
 
 
 # The task
@@ -450,7 +455,7 @@ def test_a_server_that_is_down_is_one_line_and_69_and_stops_no_other_plan(behind
     assert (alone.code, alone.out, len(alone.err.splitlines())) == (69, "", 1), alone.text
     both = monorepo.inv("db.plan", "--exit-code", "--json")
     assert both.code == 69
-    assert [one["service"] for one in json.loads(both.out)] == ["billing"]
+    assert [row["service"] for row in json.loads(both.out)] == ["billing"]
     assert both.err.splitlines()[-1] == "1 of 2 services has a problem."
 
 

@@ -272,11 +272,11 @@ async def judged(dsn: Dsn, sql: str) -> list[PlanFinding]:
     rendered = Rendered(Revision("b2", (), "", "b2.py", is_head=True), [Piece(sql, 1)])
     try:
         async with engine.connect() as connection:
-            found = await database_findings(connection, [rendered])
+            findings = await database_findings(connection, [rendered])
             assert not connection.in_transaction()
     finally:
         await engine.dispose()
-    return list(found.get("b2", ()))
+    return list(findings.get("b2", ()))
 
 
 async def code_after(dsn: Dsn, sql: str, running: str) -> str:
@@ -387,11 +387,11 @@ def test_an_upgrade_is_refused_for_what_the_database_has(monorepo: Monorepo, far
 def test_the_server_is_asked_once_more_and_only_where_something_is_taken(service: tuple[Monorepo, Dsn]) -> None:
     monorepo, dsn = service
     with proxy(dsn) as (between, through):
-        found = monorepo.service("billing", dsn=through, MIGRATIONS_SEARCH_PATH="own")
+        billing = monorepo.service("billing", dsn=through, MIGRATIONS_SEARCH_PATH="own")
         counts = []
         for sql in ("CREATE TABLE n (id int PRIMARY KEY)", "DROP TABLE t"):
             monorepo.revision("billing", "b2", "a1", f'op.execute("{sql}")')
             before = between.asked
-            wait(service_migrations.plan(found, "b2"))
+            wait(service_migrations.plan(billing, "b2"))
             counts.append(between.asked - before)
     assert counts[1] - counts[0] <= QUERY

@@ -120,8 +120,8 @@ def test_what_isnt_known_of_one_revision_hides_nothing_of_the_others(
 ) -> None:
     plan = planned(monorepo, dsn, *revisions)
     texts = (KEY, F, G, V, UNSEEN)
-    found = [[each.message for each in revision.findings if each.message in texts] for revision in plan.revisions]
-    assert found == expected
+    messages = [[each.message for each in revision.findings if each.message in texts] for revision in plan.revisions]
+    assert messages == expected
 
 
 def test_a_text_that_only_the_downgrade_uses_takes_nothing(monorepo: Monorepo, dsn: Dsn) -> None:

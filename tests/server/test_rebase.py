@@ -63,9 +63,9 @@ def service(repo: Monorepo) -> Service:
 def chain(repo: Monorepo) -> list[str]:
     """Return the ids of the history, oldest first; it must be a chain."""
     found = list(reversed(wait(service_migrations.history(service(repo))).revisions))
-    parents = [(), *((one.revision,) for one in found[:-1])]
-    assert [one.down_revision for one in found] == parents
-    return [one.revision for one in found]
+    parents = [(), *((revision.revision,) for revision in found[:-1])]
+    assert [item.down_revision for item in found] == parents
+    return [item.revision for item in found]
 
 
 def snapshot(repo: Monorepo) -> dict[str, bytes]:

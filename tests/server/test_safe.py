@@ -85,7 +85,7 @@ def test_a_valid_namesake_that_is_another_index_is_refused_and_kept(billing, oth
     with pytest.raises(MigrationError, match="has another definition"):
         build()
     assert indexes(dsn) == before
-    assert [found.revision for found in wait(service_migrations.current(service))] == ["0001"]
+    assert [state.revision for state in wait(service_migrations.current(service))] == ["0001"]
 
 
 @pytest.mark.parametrize("unique", ["", "UNIQUE"])

@@ -38,16 +38,16 @@ def look(monorepo: Monorepo) -> KnownState:
 
 
 def test_a_database_at_head_is_known_to_be_there(world):
-    found = look(world[0])
-    assert found.at_head
-    assert (found.current, found.pending) == (("b2",), 0)
+    state = look(world[0])
+    assert state.at_head
+    assert (state.current, state.pending) == (("b2",), 0)
 
 
 def test_of_a_service_at_head_only_the_head_is_held_so_that_hundreds_take_little_memory(world):
-    found = look(world[0])
-    assert found.chain is not None
-    assert [revision.revision for revision in found.chain.revisions] == ["b2"]
-    assert found.chain.checksums == {}
+    state = look(world[0])
+    assert state.chain is not None
+    assert [revision.revision for revision in state.chain.revisions] == ["b2"]
+    assert state.chain.checksums == {}
     world[0].revision("billing", "c3", "b2")
     behind = look(world[0])
     assert behind.chain is not None
@@ -67,7 +67,7 @@ def test_neither_alembic_nor_the_orm_is_imported_where_there_is_nothing_to_do(wo
         assert "billing: nothing to do, " in ran.stdout
         imported = {line.rpartition("|")[2].strip() for line in ran.stderr.splitlines()}
         assert "asyncpg" in imported
-        assert not {one for one in imported if one.partition(".")[0] in ("alembic", "services", "mako")}
+        assert not {module for module in imported if module.partition(".")[0] in ("alembic", "services", "mako")}
         assert not {"sqlalchemy.orm", "sqlalchemy.ext.asyncio"} & imported
 
 
@@ -168,8 +168,8 @@ def test_a_version_table_in_the_schema_of_the_models_is_found(monorepo, database
 def test_an_empty_database_is_at_base_and_all_is_pending(monorepo, database):
     monorepo.service("billing", dsn=database())
     monorepo.revision("billing", "a1", None)
-    found = look(monorepo)
-    assert (found.current, found.pending, found.at_head) == ((), 1, False)
+    state = look(monorepo)
+    assert (state.current, state.pending, state.at_head) == ((), 1, False)
 
 
 def test_a_server_that_nobody_reaches_is_an_error_at_once(monorepo, database):
@@ -186,7 +186,7 @@ def test_the_histories_of_this_repository_are_read_as_alembic_reads_them(service
     chain = read_chain(service)
     assert chain is not None
     history = wait(service_migrations.history(service))
-    assert list(chain.ids) == [one.revision for one in reversed(history.revisions)]
+    assert list(chain.ids) == [revision.revision for revision in reversed(history.revisions)]
 
 
 @pytest.mark.parametrize(

@@ -377,6 +377,6 @@ os.truncate os.chmod os.chown os.utime os.setxattr os.removexattr
 def test_each_event_that_is_refused_is_one_of_pythons() -> None:
     """As the library reference lists them ("Audit events table")."""
     assert {*NAMES.split()} == {*_OTHERS}
-    for name, what in _OTHERS.items():
-        with pytest.raises(SideEffectError, match=what), side_effects_refused():
+    for name, effect in _OTHERS.items():
+        with pytest.raises(SideEffectError, match=effect), side_effects_refused():
             sys.audit(name)

@@ -35,9 +35,9 @@ def test_nothing_is_imported_that_an_empty_collection_would_not_import(tmp_path:
     assert "invoke.collection" in empty
     assert "service_migrations.tasks.upgrade" in ours
     free = {*empty, *sys.builtin_module_names}  # what is compiled into Python is there already
-    assert {one for one in ours - free if one.partition(".")[0] != "service_migrations"} == set()
-    library = {one for one in ours if one.startswith("service_migrations.")}
-    assert {one for one in library if not one.startswith("service_migrations.tasks")} <= {
+    assert {module for module in ours - free if module.partition(".")[0] != "service_migrations"} == set()
+    library = {module for module in ours if module.startswith("service_migrations.")}
+    assert {module for module in library if not module.startswith("service_migrations.tasks")} <= {
         "service_migrations.configuration",
         "service_migrations.errors",
         "service_migrations.env_files",
@@ -59,9 +59,9 @@ def test_an_upgrade_imports_nothing_that_only_a_comparison_needs(
 ) -> None:
     monorepo.table_revision("billing", "r001", None)
     monorepo.service("billing", dsn=database())
-    found = imported(monorepo.root, "db.upgrade", "--service", "billing")
-    assert {"service_migrations.upgrade.commands", "service_migrations.environment"} <= found
-    assert not found & {
+    modules = imported(monorepo.root, "db.upgrade", "--service", "billing")
+    assert {"service_migrations.upgrade.commands", "service_migrations.environment"} <= modules
+    assert not modules & {
         "service_migrations.autogenerate.plugin",
         "service_migrations.autogenerate.operations",
         "service_migrations.ownership.survey",
@@ -120,9 +120,9 @@ def test_an_upgrade_with_revisions_to_run_imports_nothing_that_it_has_no_use_for
     for name in ("billing", "orders"):
         monorepo.table_revision(name, "r001", None)
         monorepo.service(name, dsn=database())
-    found = imported(monorepo.root, "db.upgrade", *words)
-    assert {"alembic", "mako.template", "service_migrations.ledger.writer", "sqlalchemy"} <= found
-    assert {one for one in found if any(f"{one}.".startswith(f"{name}.") for name in UNNEEDED)} == set()
+    modules = imported(monorepo.root, "db.upgrade", *words)
+    assert {"alembic", "mako.template", "service_migrations.ledger.writer", "sqlalchemy"} <= modules
+    assert {module for module in modules if any(f"{module}.".startswith(f"{name}.") for name in UNNEEDED)} == set()
 
 
 def test_the_error_of_a_template_is_shown_although_what_shows_it_is_loaded_late(

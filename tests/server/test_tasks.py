@@ -77,7 +77,7 @@ def test_the_list_groups_the_tasks_and_gives_each_one_line(monorepo: Monorepo) -
           " history init locks log merge owners plan rebase released report revision services show stamp status undo"
           " upgrade wait")  # fmt: skip
     pg = "fetch start status stop versions"
-    assert names == ["down", "up", *(f"db.{one}" for one in db.split()), *(f"pg.{one}" for one in pg.split())]
+    assert names == ["down", "up", *(f"db.{name}" for name in db.split()), *(f"pg.{name}" for name in pg.split())]
     assert all(len(line) == 2 and line[1].endswith(".") for line in lines)
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in ran.stderr.splitlines()}
     assert "invoke" in imported
@@ -283,7 +283,7 @@ def test_json_of_status_holds_what_is_left_to_do(world: tuple[Monorepo, Dsn], tw
             "failure": None,
         },
     ]
-    assert as_json(world[0], "status") == [{**one, "target": two[str(one["service"])].target} for one in expected]
+    assert as_json(world[0], "status") == [{**row, "target": two[str(row["service"])].target} for row in expected]
 
 
 def test_json_of_status_holds_a_services_error(world: tuple[Monorepo, Dsn], two: dict[str, Dsn]) -> None:
@@ -360,17 +360,17 @@ def test_json_of_check_holds_the_differences(world: tuple[Monorepo, Dsn]) -> Non
     }
     assert as_json(monorepo, "check") == [clean]
     query(dsn, "ALTER TABLE billing DROP COLUMN name")
-    (found,) = as_json(monorepo, "check", code=3)  # type: ignore[misc]
-    assert len(found["differences"]) == 2
-    assert any("add_column" in line and "name" in line for line in found["differences"])
-    assert any("create_index" in line and "billing_name" in line for line in found["differences"])
+    (document,) = as_json(monorepo, "check", code=3)  # type: ignore[misc]
+    assert len(document["differences"]) == 2
+    assert any("add_column" in line and "name" in line for line in document["differences"])
+    assert any("create_index" in line and "billing_name" in line for line in document["differences"])
 
 
 def test_json_of_env_holds_value_and_origin(world: tuple[Monorepo, Dsn]) -> None:
     monorepo, dsn = world
-    found = as_json(monorepo, "env")
-    assert isinstance(found, dict)
-    settings = {one["key"]: (one["value"], one["origin"]) for one in found["billing"]}
+    documents = as_json(monorepo, "env")
+    assert isinstance(documents, dict)
+    settings = {row["key"]: (row["value"], row["origin"]) for row in documents["billing"]}
     assert settings["DATABASE_DSN"] == (dsn.masked(), "services/billing/.env:1")
     assert settings["MIGRATIONS_LOCK_TIMEOUT"] == ("5s", "default")
 

@@ -79,7 +79,7 @@ def models(
         labels=", ".join(map(repr, labels)),
         key=key,
         number=number,
-        lines="".join(f"{one},\n" for one in (*column, *lines)),
+        lines="".join(f"{line},\n" for line in (*column, *lines)),
     )
 
 

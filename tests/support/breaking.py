@@ -8,10 +8,10 @@ from service_migrations.sql.lexer import statements
 
 def breaking(text: str) -> list[str]:
     """Return what breaks running code in the statements of one revision."""
-    scope, found = Scope(), []
+    scope, breaks = Scope(), []
     tokens = [statement.tokens for statement in statements(text)]
     scope.look_ahead(tokens)
     for statement in tokens:
-        found += [message for kind, message in classify(statement, scope) if kind is Class.BREAKING]
+        breaks += [message for kind, message in classify(statement, scope) if kind is Class.BREAKING]
         scope.record(statement)
-    return found
+    return breaks

@@ -78,10 +78,10 @@ def only_version_tables(dsn: Dsn) -> bool:
 
 def statements(script: str) -> list[str]:
     """Split an offline script as psql would: by statements, leaving the bodies of functions whole."""
-    found: list[str] = []
+    lines: list[str] = []
     for piece in script.split(";\n"):
-        if found and found[-1].count("$$") % 2:
-            found[-1] += f";\n{piece}"
+        if lines and lines[-1].count("$$") % 2:
+            lines[-1] += f";\n{piece}"
         else:
-            found.append(piece)
-    return [piece.strip() for piece in found if piece.strip()]
+            lines.append(piece)
+    return [piece.strip() for piece in lines if piece.strip()]

@@ -48,11 +48,11 @@ def nox_sessions() -> dict[str, set[str]]:
     """Return the sessions of noxfile.py, each with what may stand behind its name."""
     noxfile = ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8"))
     pythons = re.findall(r"Python :: (\d\.\d+)", (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    found = {}
+    options = {}
     for function in noxfile.body:
         if isinstance(function, ast.Assign) and ast.unparse(function.value).startswith("define_"):
             name = ast.unparse(function.value).partition("(")[0].removeprefix("define_")
-            found[name] = {"", *(f"(pg{version})" for version in VERSIONS)}
+            options[name] = {"", *(f"(pg{version})" for version in VERSIONS)}
         if not isinstance(function, ast.FunctionDef):
             continue
         decorators = [ast.unparse(decorator) for decorator in function.decorator_list]
@@ -62,8 +62,8 @@ def nox_sessions() -> dict[str, set[str]]:
             suffixes = {""}
             suffixes |= {f"-{python}" for python in pythons} if re.search(r"python=PYTHONS\b(?!\[)", session) else set()
             suffixes |= {f"(pg{version})" for version in VERSIONS} if "each_postgres" in decorators else set()
-            found[other[1] if other else function.name] = suffixes
-    return found
+            options[other[1] if other else function.name] = suffixes
+    return options
 
 
 def nox_problem(words: list[str]) -> str | None:

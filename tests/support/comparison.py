@@ -19,9 +19,9 @@ def catalog(dsn: Dsn) -> tuple[Object, ...]:
     async def read() -> tuple[Object, ...]:
         engine = create_async_engine(dsn.url, poolclass=NullPool, connect_args=dsn.connect_args())
         async with engine.connect() as connection:
-            found = await objects.read(connection)
+            rows = await objects.read(connection)
         await engine.dispose()
-        return found
+        return rows
 
     return wait(read())
 

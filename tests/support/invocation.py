@@ -12,6 +12,6 @@ __all__ = ["contexts"]
 @cache
 def contexts() -> tuple[ParserContext, ...]:
     """Return the contexts of all tasks; Invoke gives a task's help texts away when it is first asked for them."""
-    found = tuple(namespace.to_contexts())
-    assert len(found) > 15
-    return found
+    task_contexts = tuple(namespace.to_contexts())
+    assert len(task_contexts) > 15
+    return task_contexts

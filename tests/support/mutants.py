@@ -265,7 +265,9 @@ def _deciding(tree: ast.AST) -> Iterator[ast.AST]:
         return  # the name of a type, as in an annotation: only mypy reads it
     yield tree
     for name, value in ast.iter_fields(tree):
-        is_list = isinstance(tree, ast.Assign) and any(getattr(one, "id", "") == "__all__" for one in tree.targets)
+        is_list = isinstance(tree, ast.Assign) and any(
+            getattr(target, "id", "") == "__all__" for target in tree.targets
+        )
         if (name in ("annotation", "returns", "decorator_list", "args") and not isinstance(tree, ast.Call)) or is_list:
             continue
         for child in value if isinstance(value, list) else [value]:
@@ -288,7 +290,9 @@ def _other_comparison(source: Source, node: Any) -> Iterator[Mutant]:
 def _without_operand(source: Source, node: Any) -> Iterator[Mutant]:
     word = " and " if isinstance(node.op, ast.And) else " or "
     for value in node.values:
-        yield source.mutant(node, f"({word.join(f'({source.code(one)})' for one in node.values if one is not value)})")
+        yield source.mutant(
+            node, f"({word.join(f'({source.code(result)})' for result in node.values if result is not value)})"
+        )
 
 
 def _without_side(source: Source, node: Any) -> Iterator[Mutant]:

@@ -61,9 +61,9 @@ def program(name: str, package: str | None = None) -> str:
         package: Debian's package of it, where that has another name.
 
     """
-    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
-    if found:
-        return found
+    executable = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    if executable:
+        return executable
     message = f"{name} is not installed (Debian: apt-get install {package or name})"
     if os.environ.get("CI"):
         pytest.fail(message)
@@ -193,7 +193,9 @@ def pair() -> Iterator[tuple[Dsn, Dsn]]:
             )
         for cluster in (primary, standby):
             stack.enter_context(_running(cluster, binaries.bin / "postgres"))
-        hosts = [Dsn(SUPERUSER, "postgres", (("127.0.0.1", one.port),), one.password) for one in (primary, standby)]
+        hosts = [
+            Dsn(SUPERUSER, "postgres", (("127.0.0.1", server.port),), server.password) for server in (primary, standby)
+        ]
         yield hosts[0], hosts[1]
 
 
@@ -257,7 +259,7 @@ def line(ran: Ran, code: int) -> str:
     assert ran.code == code, ran.text
     assert "Traceback" not in ran.text
     assert "hunter" not in ran.text
-    told = [one for one in ran.err.splitlines() if one.strip() and not re.match(r"\d{4}-\d\d-\d\d ", one)]
+    told = [text for text in ran.err.splitlines() if text.strip() and not re.match(r"\d{4}-\d\d-\d\d ", text)]
     assert len(told) == 1, ran.err
     return told[0]
 

@@ -84,10 +84,10 @@ class Proxy:
         self._ends_late = True
 
     def close(self) -> None:
-        for one in self._sockets:
+        for connection in self._sockets:
             with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
         for thread in self._threads:
             thread.join(DEADLINE)
 
@@ -132,9 +132,9 @@ class Proxy:
         if back and self._ends_late:
             time.sleep(_LATER)
         if not swallowed():
-            for one in (source, sink):
+            for end in (source, sink):
                 with suppress(OSError):
-                    one.shutdown(socket.SHUT_RDWR)
+                    end.shutdown(socket.SHUT_RDWR)
 
     def _is_cut_after(self, sent: bytes, carried: bytearray) -> bool:
         """Whether the connection is cut where the client has sent something."""

@@ -144,11 +144,13 @@ def modules(draw: Draw, version: int) -> str:
     for name in draw(st.lists(st.sampled_from(("alpha", "beta", "gamma", "User")), max_size=3, unique=True)):
         place = places.get(name, "")
         columns = draw(_columns(kinds))
-        parts = [draw(_key()), *(one.sql for one in columns)]
-        found = {one.name: one.kind for one in columns}
+        parts = [draw(_key()), *(column.sql for column in columns)]
+        found = {column.name: column.kind for column in columns}
         if found:
             numbers = range(draw(st.integers(0, 4)))
-            parts += [draw(_part(f"{name.lower()}_{one}", found, version, unnamed=not convention)) for one in numbers]
+            parts += [
+                draw(_part(f"{name.lower()}_{number}", found, version, unnamed=not convention)) for number in numbers
+            ]
         full = f"{place}.{name}" if place else name
         keys.append(f"{full}.id")
         parts += draw(_foreign_keys(name, found, keys))
@@ -197,7 +199,7 @@ def _columns(draw: Draw, kinds: list[Kind]) -> list[Made]:
     for name in draw(st.lists(st.sampled_from(NAMES), max_size=5, unique=True)):
         kind = draw(st.sampled_from(kinds))
         options = []
-        numbers = [one.name for one in found if one.kind.family == "number"]
+        numbers = [column.name for column in found if column.kind.family == "number"]
         if kind.family == "number" and numbers and draw(st.integers(0, 3)) == 0:
             expression = f"{quote(draw(st.sampled_from(numbers)))} * {draw(st.integers(2, 3))}"
             options.append(f"Computed({sql(expression)}, persisted=True)")
@@ -234,8 +236,8 @@ def _part(draw: Draw, name: str, columns: dict[str, Kind], version: int, *, unna
     conditions = [check.format(c=quoted) for check in kind.checks]
     found = [f"CheckConstraint({sql(one)}, name='ck{name}')" for one in (f"{quoted} IS NOT NULL", *conditions)]
     if unnamed:
-        found += [f"CheckConstraint({sql(one)})" for one in conditions[:1]]
-    found += [f"Index('ix{name}', text({sql(f'({one.format(c=quoted)})')}))" for one in kind.expressions]
+        found += [f"CheckConstraint({sql(condition)})" for condition in conditions[:1]]
+    found += [f"Index('ix{name}', text({sql(f'({expression.format(c=quoted)})')}))" for expression in kind.expressions]
     if kind.sorts:
         found += _of_a_column_that_sorts(name, column, conditions, version)
         if column != other and columns[other].sorts:
@@ -261,7 +263,7 @@ def _of_a_column_that_sorts(name: str, column: str, conditions: list[str], versi
         f"UniqueConstraint({key!r}, name='uq{name}', deferrable=True, initially='DEFERRED')",
         f"Index('ix{name}', {key!r})",
         f"Index('ix{name}', text({sql(f'{quote(column)} DESC NULLS LAST')}))",
-        *(f"Index('ix{name}', {key!r}, postgresql_where=text({sql(one)}))" for one in conditions),
+        *(f"Index('ix{name}', {key!r}, postgresql_where=text({sql(condition)}))" for condition in conditions),
         f"Index('ix{name}', {key!r}, postgresql_where=text({given}))",
         f"ExcludeConstraint((column({column!r}), '='), using='btree', name='ex{name}')",
         f"ExcludeConstraint((column({column!r}), '='), using='btree', name='ex{name}', where=text({given}))",

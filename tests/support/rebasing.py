@@ -14,8 +14,8 @@ REBASE = ("db.rebase", "--service", "billing")
 
 def parents(repo: Monorepo) -> dict[str, tuple[str, ...]]:
     """Return the parents of each revision."""
-    found = wait(service_migrations.history(repo.find("billing")))
-    return {revision.revision: revision.down_revision for revision in found.revisions}
+    history = wait(service_migrations.history(repo.find("billing")))
+    return {revision.revision: revision.down_revision for revision in history.revisions}
 
 
 def texts(repo: Monorepo) -> dict[Path, bytes]:

@@ -100,7 +100,7 @@ class Shop:
 
     def fix(self, differences: tuple[Difference, ...]) -> None:
         """Run all the SQL that was printed, in its order, each statement in a transaction of its own."""
-        run_script(self.dsn, [one for each in differences if each.sql for one in split(each.sql)])
+        run_script(self.dsn, [statement for each in differences if each.sql for statement in split(each.sql)])
 
 
 def split(sql: str) -> list[str]:

@@ -86,8 +86,8 @@ class Round:
             self.fleet[name] = (dsn, ids)
             for statement in (f"CREATE TABLE shared_{name} (id int)", f"CREATE TABLE witness_{name} (revision text)"):
                 query(dsn, statement)
-            for one, down in zip(ids, [None, *ids], strict=False):
-                self._write(name, one, down)
+            for revision, down in zip(ids, [None, *ids], strict=False):
+                self._write(name, revision, down)
         self.aim({})
 
     def _write(self, service: str, revision: str, down: str | None) -> None:

@@ -187,16 +187,16 @@ def nothing_left(dsn: Dsn, seconds: float = LEFT) -> None:
         "SELECT pid, 'lock', mode FROM pg_locks l JOIN pg_database d ON d.oid = l.database "
         f"WHERE d.datname = current_database() AND locktype = 'advisory' AND objid::bigint = {LOCK_KEY & 0xFFFFFFFF}"
     )
-    found: list[list[Any]] = []
+    rows: list[list[Any]] = []
 
     def none() -> bool:
-        found[:] = [query(dsn, sql)]
-        return not found[0]
+        rows[:] = [query(dsn, sql)]
+        return not rows[0]
 
     try:
         until(none, "nothing of ours at the server", seconds)
     except AssertionError as error:
-        raise AssertionError(f"{error}: {found[0]}") from None
+        raise AssertionError(f"{error}: {rows[0]}") from None
 
 
 def failed(world: World, ran: Ran, code: int) -> str:

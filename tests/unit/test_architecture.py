@@ -99,7 +99,9 @@ def test_the_library_never_prints_configures_logging_or_exits(name: str) -> None
     assert not {"addHandler", "setLevel", "captureWarnings"} & called
 
 
-@pytest.mark.parametrize("name", [one for one in EVERY if one != "process_state"], ids=lambda name: name or "__init__")
+@pytest.mark.parametrize(
+    "name", [module for module in EVERY if module != "process_state"], ids=lambda name: name or "__init__"
+)
 def test_no_module_writes_to_the_environment_of_the_process(name: str) -> None:
     for node in ast.walk(tree(files()[name])):
         match node:
@@ -123,7 +125,7 @@ def test_only_two_modules_of_the_library_call_alembics_commands() -> None:
 
 
 def test_tasks_import_neither_alembic_nor_a_driver_at_the_top() -> None:
-    for name in [one for one in EVERY if one.partition(".")[0] == "tasks"]:
+    for name in [module for module in EVERY if module.partition(".")[0] == "tasks"]:
         top = ast.Module([node for node in tree(files()[name]).body if not isinstance(node, ast.FunctionDef)], [])
         heavy = {found.partition(".")[0] for found in imports(top)} & {"alembic", "sqlalchemy", "asyncpg", "rich"}
         assert not heavy, f"{name} imports {heavy}"

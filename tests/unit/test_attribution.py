@@ -52,7 +52,7 @@ def claimant(
 def owner(candidate: Candidate, *claimants: Claimant, others: Iterable[Candidate] = ()) -> tuple[str, str]:
     """Return the owners of an object, with commas, and why."""
     services, why = Attribution(Claimants(claimants), (candidate, *others)).owner(candidate)
-    return ", ".join(found.name for found in services), why
+    return ", ".join(plain_service.name for plain_service in services), why
 
 
 def table(name: ObjectName = TABLE, **facts: object) -> Candidate:

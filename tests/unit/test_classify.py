@@ -427,7 +427,7 @@ def test_a_reason_names_the_statement() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *(way.format(statement) for way in RUN.values() for statement in INNER if "SELECT" not in statement),
+        *(value.format(statement) for value in RUN.values() for statement in INNER if "SELECT" not in statement),
         "COPY (DELETE FROM t RETURNING a) TO STDOUT",
         "LOCK TABLE t IN ACCESS EXCLUSIVE MODE NOWAIT",
         "PREPARE p (int) AS DELETE FROM t",

@@ -97,10 +97,10 @@ def pairs(table: dict[str, list[str]]) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("before", "after"), pairs(CHANGED))
 def test_a_conversion_that_rounds_cuts_or_reads_less_can_change_a_value(before: str, after: str) -> None:
     assert can_change_values(before, after)
-    found = warning("v", before, after)
-    assert found is not None
-    assert f"WARNING: this fails on a row that {after} can't hold as it is." in found
-    assert (f"To round or cut such values, write: USING v::{after}" in found) is (not are_ranges(before, after))
+    text = warning("v", before, after)
+    assert text is not None
+    assert f"WARNING: this fails on a row that {after} can't hold as it is." in text
+    assert (f"To round or cut such values, write: USING v::{after}" in text) is (not are_ranges(before, after))
 
 
 @pytest.mark.parametrize(("before", "after"), pairs(KEPT))

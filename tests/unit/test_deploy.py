@@ -143,10 +143,10 @@ def test_a_pod_has_as_few_rights_as_it_needs(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_a_setting_that_a_file_names_is_real(path):
-    found = re.findall(
+    matches = re.findall(
         r"\b(?:BILLING_|IDENTITY_)?((?:DATABASE|MIGRATIONS)_[A-Z_]+)\b", path.read_text(encoding="utf-8")
     )
-    assert set(found) <= set(KEYS)
+    assert set(matches) <= set(KEYS)
 
 
 @pytest.mark.parametrize("path", [*PIPELINES, ROOT / "deploy" / "Dockerfile"], ids=lambda path: path.name)

@@ -38,7 +38,7 @@ PATH = re.compile(r"(?:[\w.<>-]+/)*[\w.<>-]+\.(?:py|toml|md|mako|yml|example)|(?
 
 def shell_lines(text: str) -> list[str]:
     """Return the lines of fenced sh blocks, and inline code that begins with inv or nox."""
-    lines = [line for found in FENCE.finditer(text) if found["language"] == "sh" for line in found["body"].splitlines()]
+    lines = [line for fence in FENCE.finditer(text) if fence["language"] == "sh" for line in fence["body"].splitlines()]
     inline = [" ".join(code.split()) for code in CODE.findall(FENCE.sub("", text))]
     return lines + [code for code in inline if re.match(r"(uv run )?(inv|nox)( |$)", code)]
 

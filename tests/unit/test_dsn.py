@@ -40,7 +40,7 @@ def test_any_password_works_percent_encoded(password: str) -> None:
     assert dsn.connect_args()["password"]() == password
 
 
-@pytest.mark.parametrize("password", [one for one in PASSWORDS if len(one) > 3])
+@pytest.mark.parametrize("password", [secret for secret in PASSWORDS if len(secret) > 3])
 def test_a_password_stands_in_nothing_that_can_be_printed(password: str) -> None:
     dsn = parse(f"postgresql://app:{quote(password, safe='')}@localhost/billing", "here")
     shown = f"{dsn!r} {dsn} {dsn.url!r} {dsn.url} {dsn.target} {dsn.masked()} {dsn.connect_args()!r}"
@@ -244,10 +244,10 @@ def test_the_parts_of_a_url_are_those_that_sqlalchemy_finds_but_for_a_plus(
             or not (url.username and url.database and url.host)
         )
     else:
-        found = (dsn.user, dsn.password, dsn.hosts, dsn.database, dict(dsn.parameters))
+        parts = (dsn.user, dsn.password, dsn.hosts, dsn.database, dict(dsn.parameters))
         # SQLAlchemy 2.0 takes the name of the database as it is written
         database = url.database if SQLALCHEMY >= (2, 1) else unquote(url.database or "")
-        assert found == (url.username, url.password, ((url.host, url.port),), database, dict(url.query))
+        assert parts == (url.username, url.password, ((url.host, url.port),), database, dict(url.query))
 
 
 def test_the_examples_placeholders_are_not_taken_for_a_dsn() -> None:

@@ -71,13 +71,13 @@ def test_of_every_variable_the_nearest_layer_wins(repo: Monorepo, key: str) -> N
         # the host stays the same, so that no password is withheld
         given["prefixed"] = {**variables(), **given.get("prefixed", {})}
         given["prefixed"] |= {} if number == 0 else {f"POSTGRES_{key}": ""}
-        found = of(repo, given)
+        setting = of(repo, given)
         shown = {
-            "USER": found.user,
-            "PASSWORD": found.password,
-            "HOST": found.hosts[0][0],
-            "PORT": str(found.hosts[0][1]),
-            "DB": found.database,
+            "USER": setting.user,
+            "PASSWORD": setting.password,
+            "HOST": setting.hosts[0][0],
+            "PORT": str(setting.hosts[0][1]),
+            "DB": setting.database,
         }
         if key == "PASSWORD" and number:
             assert shown[key] is None, "the server is of a higher layer"
@@ -97,9 +97,9 @@ def test_of_every_variable_the_nearest_layer_wins(repo: Monorepo, key: str) -> N
     ],
 )
 def test_each_value_is_percent_encoded(repo: Monorepo, key: str, value: str) -> None:
-    found = of(repo, {"prefixed": variables(**{key: value})})
-    assert {"USER": found.user, "PASSWORD": found.password, "DB": found.database}[key] == value
-    assert found.hosts == (("h", 6543),)
+    setting = of(repo, {"prefixed": variables(**{key: value})})
+    assert {"USER": setting.user, "PASSWORD": setting.password, "DB": setting.database}[key] == value
+    assert setting.hosts == (("h", 6543),)
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ def test_a_port_may_be_a_parameter_of_the_template(monorepo: Monorepo) -> None:
     monorepo.service("billing")
     set_keys(monorepo, 'dsn = "postgresql://{U}:{P}@h/x?application_name=y&port={PORT}"')
     values = {"U": "app", "P": "pw", "PORT": "6543"}
-    found = of(monorepo, {"service": values})
-    assert (found.hosts, found.password) == ((("h", 6543),), "pw")
+    setting = of(monorepo, {"service": values})
+    assert (setting.hosts, setting.password) == ((("h", 6543),), "pw")
     assert of(monorepo, {"service": values, "bare": {"PORT": "1"}}).password is None, "it leads to the server too"
 
 
@@ -137,9 +137,9 @@ def test_a_socket_may_be_a_parameter_of_the_template(monorepo: Monorepo) -> None
     monorepo.service("billing")
     set_keys(monorepo, 'dsn = "postgresql://{U}:{P}@/{name}?host={SOCKET}&application_name={name}"')
     values = {"U": "app", "P": "pw", "SOCKET": "/cloudsql/shop:europe-west1:db-1"}
-    found = of(monorepo, {"service": values})
-    assert found.hosts == (("/cloudsql/shop:europe-west1:db-1", 5432),)
-    assert (found.database, found.parameters["application_name"]) == ("billing", "billing")
+    setting = of(monorepo, {"service": values})
+    assert setting.hosts == (("/cloudsql/shop:europe-west1:db-1", 5432),)
+    assert (setting.database, setting.parameters["application_name"]) == ("billing", "billing")
     elsewhere = of(monorepo, {"service": values, "bare": {"SOCKET": "/elsewhere"}})
     assert elsewhere.password is None, "a parameter leads to the server too"
 
@@ -387,7 +387,7 @@ def merged(services: list[Service], **environment: str) -> str | None:
         loaded = load_many(services, Sources(environment))
     except UsageError as error:
         return str(error)
-    assert all(isinstance(one, Settings) for one in loaded), loaded
+    assert all(isinstance(settings, Settings) for settings in loaded), loaded
     return None
 
 
@@ -486,7 +486,10 @@ def test_a_bare_variable_of_the_team_never_aims_several_services_at_one_database
         )
     else:
         loaded = load_many(services, sources)
-        assert [one.dsn.hosts[0][0] for one in loaded if isinstance(one, Settings)] == ["bare", "catalog"]
+        assert [settings.dsn.hosts[0][0] for settings in loaded if isinstance(settings, Settings)] == [
+            "bare",
+            "catalog",
+        ]
 
 
 def test_bare_variables_are_for_the_selected_service_and_not_for_its_siblings(repo: Monorepo) -> None:

@@ -112,7 +112,7 @@ def test_a_file_never_aims_several_services_at_one_database(repo: Monorepo, monk
     )
     write(repo.root / "deploy.env", BILLING_DATABASE_DSN=dsn("b"), CATALOG_DATABASE_DSN=dsn("c"))
     loaded = load_many(services, Sources({}))
-    assert [one.dsn.hosts[0][0] for one in loaded if isinstance(one, Settings)] == ["b", "c"]
+    assert [settings.dsn.hosts[0][0] for settings in loaded if isinstance(settings, Settings)] == ["b", "c"]
 
 
 def test_a_line_without_a_value_aims_no_services_at_one_database(
@@ -124,7 +124,7 @@ def test_a_line_without_a_value_aims_no_services_at_one_database(
     write(repo.root / "deploy.env", DATABASE_DSN="")
     loaded = load_many([repo.find("billing"), repo.find("catalog")], Sources({}))
     message = "deploy.env:1: DATABASE_DSN is empty. Give it a value, or remove the line."
-    assert [str(one) for one in loaded] == [message, message]
+    assert [str(settings) for settings in loaded] == [message, message]
 
 
 def test_a_bare_line_of_a_file_is_for_the_selected_service_and_not_for_its_siblings(
@@ -184,4 +184,4 @@ def test_a_variable_of_a_file_never_leads_two_templates_to_one_database(
         load_many(services, Sources({}))
     write(repo.root / "deploy.env", U="app", H="h", D="d", BILLING_D="b", CATALOG_D="c")
     loaded = load_many(services, Sources({}))
-    assert [one.dsn.database for one in loaded if isinstance(one, Settings)] == ["b", "c"]
+    assert [settings.dsn.database for settings in loaded if isinstance(settings, Settings)] == ["b", "c"]

@@ -55,9 +55,9 @@ def test_nothing_that_is_there_is_overwritten(tmp_path):
     assert {name for name, file in written.items() if file.tables} == {"pyproject.toml"}
     assert "Collection.from_module(service_migrations.tasks" in written["tasks.py"].hint
     assert "from service_migrations.nox import migrations" in written["noxfile.py"].hint
-    found = texts(tmp_path)
-    assert found.pop("pyproject.toml").startswith(b"own = 1\n\n[tool.service-migrations]\n")
-    assert set(found.values()) == {b"own = 1\n"}
+    files = texts(tmp_path)
+    assert files.pop("pyproject.toml").startswith(b"own = 1\n\n[tool.service-migrations]\n")
+    assert set(files.values()) == {b"own = 1\n"}
 
 
 @pytest.mark.parametrize(("there", "added"), [(TABLES[0], TABLES[1:]), (TABLES[1], TABLES[:1])])

@@ -200,9 +200,9 @@ def test_what_is_honoured_arrives_at_psycopg_too(name: str) -> None:
 def test_an_error_has_its_code_also_without_psycopg2(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "psycopg2", raising=False)
     error = psycopg.errors.UndefinedTable("no such table")
-    found = as_caught(error)
-    assert found is error
-    assert (vars(found)["pgcode"], vars(found)["pgerror"]) == ("42P01", None)
+    caught = as_caught(error)
+    assert caught is error
+    assert (vars(caught)["pgcode"], vars(caught)["pgerror"]) == ("42P01", None)
 
 
 def test_a_class_of_cursors_that_does_more_than_rows_is_refused_by_name() -> None:

@@ -277,7 +277,9 @@ def test_a_check_inside_a_column_is_not_lost(monorepo: Monorepo) -> None:
         model("One", 'amount: Mapped[int] = mapped_column(CheckConstraint("amount > 0", name="positive"))'),
     )
     table = assemble(service).tables["one"]
-    assert [one.name for one in table.constraints if isinstance(one, CheckConstraint)] == ["positive"]
+    assert [constraint.name for constraint in table.constraints if isinstance(constraint, CheckConstraint)] == [
+        "positive"
+    ]
     assert not table.c.amount.constraints
 
 
@@ -300,9 +302,9 @@ def test_a_service_claims_its_tables_and_its_enum_types(monorepo: Monorepo) -> N
             'kind: Mapped[str] = mapped_column(Enum("a", "b", name="kind", native_enum=False))',
         ),
     )
-    found = Claims.of(assemble(service))
-    assert found.tables == {(None, "one")}
-    assert found.enums == {(None, "state"), (None, "colour")}
+    claims = Claims.of(assemble(service))
+    assert claims.tables == {(None, "one")}
+    assert claims.enums == {(None, "state"), (None, "colour")}
 
 
 def test_a_sibling_whose_models_are_broken_is_named(monorepo: Monorepo) -> None:

@@ -110,8 +110,11 @@ def test_a_name_that_is_no_name_is_refused_before_anything_is_imported(root: Pat
 
 
 def test_a_service_that_is_named_twice_is_meant_once(root: Path) -> None:
-    assert [one.name for one in select(["order-items", "billing", "order_items"], root)] == ["order_items", "billing"]
-    assert [one.name for one in select([], root)] == ["billing", "catalog", "order_items"]
+    assert [service.name for service in select(["order-items", "billing", "order_items"], root)] == [
+        "order_items",
+        "billing",
+    ]
+    assert [service.name for service in select([], root)] == ["billing", "catalog", "order_items"]
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_there_is_a_session_for_each_version_of_the_table_or_for_all_that_a_pack
     def session(_: Any, postgres: str) -> None:
         raise AssertionError(postgres)
 
-    assert [(str(one), one.call_spec) for one in session.parametrize] == [
+    assert [(str(parameter), parameter.call_spec) for parameter in session.parametrize] == [
         (f"pg{version}", {"postgres": version}) for version in versions
     ]
 

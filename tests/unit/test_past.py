@@ -28,10 +28,10 @@ def repo(monorepo: Monorepo) -> Monorepo:
 
 
 def test_a_history_claims_what_it_creates_and_remembers_what_it_drops(repo: Monorepo) -> None:
-    found = claims(repo)
-    assert (found.created, found.former, found.words) == ({table("kept")}, {table("gone")}, frozenset())
-    assert [found.has_created(table(name)) for name in ("kept", "gone", "other")] == [True, False, False]
-    assert [found.has_removed(table(name)) for name in ("kept", "gone", "other")] == [False, True, False]
+    claimed = claims(repo)
+    assert (claimed.created, claimed.former, claimed.words) == ({table("kept")}, {table("gone")}, frozenset())
+    assert [claimed.has_created(table(name)) for name in ("kept", "gone", "other")] == [True, False, False]
+    assert [claimed.has_removed(table(name)) for name in ("kept", "gone", "other")] == [False, True, False]
 
 
 def test_names_without_a_schema_are_in_the_given_one_for_every_revision(repo: Monorepo) -> None:
@@ -45,9 +45,9 @@ def test_names_without_a_schema_are_in_the_given_one_for_every_revision(repo: Mo
 def test_a_revision_that_cant_be_replayed_may_have_created_each_of_its_words(repo: Monorepo) -> None:
     body = "name = 'maybe'\nop.get_bind().execute(sa.text('SELECT 1')).scalar_one() + 1"
     repo.revision("billing", "c3", "b2", body)
-    found = claims(repo)
-    assert {table("kept")} <= found.created
-    assert [found.may_have_created(table(name)) for name in ("maybe", "kept", "may")] == [True, False, False]
+    claimed = claims(repo)
+    assert {table("kept")} <= claimed.created
+    assert [claimed.may_have_created(table(name)) for name in ("maybe", "kept", "may")] == [True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_a_revision_that_asks_whether_it_has_a_connection_may_have_created_each_
     repo: Monorepo, question: str
 ) -> None:
     repo.revision("billing", "c3", "b2", f"{question}\n    op.execute('CREATE TABLE maybe ()')")
-    found = claims(repo)
-    assert [found.may_have_created(table(name)) for name in ("maybe", "kept", "may")] == [True, False, False]
+    claimed = claims(repo)
+    assert [claimed.may_have_created(table(name)) for name in ("maybe", "kept", "may")] == [True, False, False]
 
 
 def block(statement: str) -> str:
@@ -93,10 +93,10 @@ def test_a_name_that_is_put_together_may_be_of_an_object_that_the_history_create
 ) -> None:
     before, sql = text if isinstance(text, tuple) else ("", text)
     repo.revision("billing", "c3", "b2", f"{before}op.execute({sql})")
-    found = claims(repo)
-    assert not found.has_created(table("log_x"))
-    assert found.may_have_created(table("log_x"))
-    assert not found.may_have_created(ObjectName("function", "public", "log_x"))
+    claimed = claims(repo)
+    assert not claimed.has_created(table("log_x"))
+    assert claimed.may_have_created(table("log_x"))
+    assert not claimed.may_have_created(ObjectName("function", "public", "log_x"))
 
 
 @pytest.mark.parametrize("name", ['f"log_{n}"', '"log_" + n', "n"])
@@ -124,25 +124,25 @@ def test_another_name_is_not_claimed(repo: Monorepo, body: str) -> None:
 @pytest.mark.parametrize("name", ["odd-name", "two words", "a.b", "100%", "naïve$"])
 def test_a_name_that_is_no_word_is_claimed_by_its_words(repo: Monorepo, name: str) -> None:
     repo.revision("billing", "c3", "b2", f"op.get_bind().scalar_one(); op.execute('CREATE TABLE \"{name}\" ()')")
-    found = claims(repo)
-    assert [found.may_have_created(table(each)) for each in (name, f"{name}-x9")] == [True, False]
+    claimed = claims(repo)
+    assert [claimed.may_have_created(table(each)) for each in (name, f"{name}-x9")] == [True, False]
 
 
 @pytest.mark.parametrize("name", ["-", "$ $", '""', "…"])
 def test_a_name_without_any_word_is_claimed_by_no_revision(repo: Monorepo, name: str) -> None:
     repo.revision("billing", "c3", "b2", "op.get_bind().scalar_one()")
-    found = claims(repo)
-    assert found.words
-    assert not found.may_have_created(table(name))
+    claimed = claims(repo)
+    assert claimed.words
+    assert not claimed.may_have_created(table(name))
 
 
 @pytest.mark.parametrize(("down", "body"), [("nowhere", "pass"), ("b2", "nowhere")])
 def test_of_a_history_that_cant_be_read_or_run_every_word_counts(repo: Monorepo, down: str, body: str) -> None:
     repo.revision("billing", "c3", down, body)
-    found = claims(repo)
-    assert (found.created, found.former) == (frozenset(), frozenset())
-    assert found.may_have_created(table("kept"))
-    assert found.words == words(repo.find("billing"))
+    claimed = claims(repo)
+    assert (claimed.created, claimed.former) == (frozenset(), frozenset())
+    assert claimed.may_have_created(table("kept"))
+    assert claimed.words == words(repo.find("billing"))
 
 
 def test_a_history_is_replayed_once_and_again_where_its_files_or_the_schema_differ(

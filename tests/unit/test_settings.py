@@ -55,8 +55,10 @@ def test_the_nearest_place_wins(monorepo: Monorepo, billing: Service) -> None:
 
 def test_the_origin_of_a_value_is_told(monorepo: Monorepo, billing: Service) -> None:
     (monorepo.root / ".env").write_text("# first\nMIGRATIONS_LOCK_WAIT=1s\n", encoding="utf-8")
-    found = Sources({"BILLING_MIGRATIONS_LOCK_TIMEOUT": "2s", "MIGRATIONS_STATEMENT_TIMEOUT": "3s"}).collect(billing)
-    origins = {key: str(values[0].origin) for key, values in found.items() if values}
+    collected = Sources({"BILLING_MIGRATIONS_LOCK_TIMEOUT": "2s", "MIGRATIONS_STATEMENT_TIMEOUT": "3s"}).collect(
+        billing
+    )
+    origins = {key: str(values[0].origin) for key, values in collected.items() if values}
     assert origins["DATABASE_DSN"] == "services/billing/.env:1"
     assert origins["MIGRATIONS_LOCK_WAIT"] == ".env:2"
     assert origins["MIGRATIONS_LOCK_TIMEOUT"] == "environment BILLING_MIGRATIONS_LOCK_TIMEOUT"
@@ -218,9 +220,9 @@ def test_a_files_password_goes_only_to_the_server_that_the_file_names(
         (dsn("h"), "x"),
         (BARE.format("h"), "of-the-file"),
     ):
-        found = load(billing, Sources({name: given})).dsn
-        assert found.password == password, given
-        assert found == replace(parse(given, "x"), password=password)
+        own_dsn = load(billing, Sources({name: given})).dsn
+        assert own_dsn.password == password, given
+        assert own_dsn == replace(parse(given, "x"), password=password)
     monorepo.env("billing", **secret)  # without a DSN it names no server
     assert load(billing, Sources({name: BARE.format("h")})).dsn.password is None
     monorepo.env("billing", DATABASE_DSN=dsn("pooler"), DATABASE_DIRECT_DSN=dsn("h"), **secret)
@@ -401,9 +403,9 @@ def test_a_bare_dsn_never_aims_several_services_at_one_database(monorepo: Monore
         f"environment {key}: it would aim all 2 services at one database. "
         f"Name one with --service, or set BILLING_{key} and so on."
     )
-    (one,) = load_many(services[:1], Sources({key: dsn("bare")}))
-    assert isinstance(one, Settings)
-    assert one.dsn.hosts[0][0] == "bare"
+    (settings,) = load_many(services[:1], Sources({key: dsn("bare")}))
+    assert isinstance(settings, Settings)
+    assert settings.dsn.hosts[0][0] == "bare"
 
 
 def test_two_services_never_share_a_database_and_a_version_table(monorepo: Monorepo) -> None:
@@ -414,7 +416,9 @@ def test_two_services_never_share_a_database_and_a_version_table(monorepo: Monor
         with pytest.raises(ConfigurationError, match="both keep their revision in alembic_version of"):
             load_many(services, Sources({}))
     monorepo.env("catalog", DATABASE_DSN="postgresql://b:2@localhost/shop")
-    assert not [one for one in load_many([billing, catalog], Sources({})) if isinstance(one, MigrationError)]
+    assert not [
+        settings for settings in load_many([billing, catalog], Sources({})) if isinstance(settings, MigrationError)
+    ]
 
 
 def test_one_services_mistake_leaves_the_others_their_settings(monorepo: Monorepo, billing: Service) -> None:
@@ -483,9 +487,9 @@ def test_settings_print_no_password(monorepo: Monorepo, billing: Service) -> Non
     secret = "postgresql://app:hunter2@localhost/billing"
     monorepo.env("billing", DATABASE_DSN=secret, DATABASE_ADMIN_DSN=secret, DATABASE_PASSWORD="hunter2")
     assert "hunter2" not in repr(load(billing, Sources({})))
-    found = Sources({"DATABASE_DIRECT_DSN": "hunter2"}).collect(billing)
-    assert "hunter2" not in repr(found)
-    shown = {key: values[0].shown for key, values in found.items() if values}
+    collected = Sources({"DATABASE_DIRECT_DSN": "hunter2"}).collect(billing)
+    assert "hunter2" not in repr(collected)
+    shown = {key: values[0].shown for key, values in collected.items() if values}
     assert shown["DATABASE_DSN"] == "postgresql://app:***@localhost:5432/billing"
     assert shown["DATABASE_PASSWORD"] == "***"
     assert shown["DATABASE_DIRECT_DSN"] == "*** (no valid DSN)"

@@ -151,7 +151,7 @@ def test_only_settings_that_lead_to_the_database_share_it_for_certain(monorepo: 
         if shown:
             example(service, shown)
     assert certain(billing) == {"elsewhere": False, "example": True, "nothing": False, "orders": True}
-    assert [found.service.name for found in sharing(load(billing, Sources({})))] == ["orders"]
+    assert [sibling.service.name for sibling in sharing(load(billing, Sources({})))] == ["orders"]
 
 
 def test_a_sibling_has_the_names_of_its_settings_and_is_a_key(monorepo: Monorepo, billing: Service) -> None:
@@ -172,14 +172,14 @@ def test_a_version_table_is_a_siblings_by_its_own_name_or_where_that_surely_has_
     billing = monorepo.find("billing")
     monorepo.service("orders", dsn=HERE, MIGRATIONS_VERSION_TABLE="mine")
     monorepo.service("stock", dsn=ELSEWHERE, MIGRATIONS_VERSION_TABLE="elsewhere")
-    found = version_tables_of_siblings(billing, "alembic_version_billing", OWN, Sources({}))
-    assert found == {"alembic_version_orders", "alembic_version_stock", "mine"}
+    names = version_tables_of_siblings(billing, "alembic_version_billing", OWN, Sources({}))
+    assert names == {"alembic_version_orders", "alembic_version_stock", "mine"}
     # its own names are none of a sibling's, neither that of its settings nor the one that it would have without them
-    found = version_tables_of_siblings(billing, "mine", OWN, Sources({}))
-    assert found == {"alembic_version_orders", "alembic_version_stock"}
+    names = version_tables_of_siblings(billing, "mine", OWN, Sources({}))
+    assert names == {"alembic_version_orders", "alembic_version_stock"}
     set_keys(monorepo, 'version_table = "alembic_version"')
-    found = version_tables_of_siblings(monorepo.find("billing"), "alembic_version", OWN, Sources({}))
-    assert found == {"mine"}
+    names = version_tables_of_siblings(monorepo.find("billing"), "alembic_version", OWN, Sources({}))
+    assert names == {"mine"}
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ def test_the_stack_goes_on_in_each_greenlet_that_waits() -> None:
     def middle() -> list[str]:
         return list(greenlet(names).switch())
 
-    found = greenlet(middle).switch()
-    assert found[:3] == ["names", "middle", "test_the_stack_goes_on_in_each_greenlet_that_waits"]
+    places = greenlet(middle).switch()
+    assert places[:3] == ["names", "middle", "test_the_stack_goes_on_in_each_greenlet_that_waits"]
 
 
 def test_a_greenlet_that_never_began_has_no_frames() -> None:

@@ -172,8 +172,8 @@ def test_what_revision_writes_is_read(monorepo: Monorepo):
 
 def test_a_docstring_that_looks_like_a_function_is_a_docstring():
     docstring = b"\n\nSay so:\n\ndef upgrade():\n    pass\n"
-    found = static._constants(b'"""' + docstring + b'    """')
-    assert str(found["__doc__"]).split() == docstring.decode().split()
+    constants = static._constants(b'"""' + docstring + b'    """')
+    assert str(constants["__doc__"]).split() == docstring.decode().split()
 
 
 def test_of_a_file_as_revision_writes_it_only_the_head_is_parsed(monorepo: Monorepo):

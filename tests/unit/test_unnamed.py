@@ -36,7 +36,7 @@ def found(monorepo: Monorepo, line: str, convention: str = "") -> list[str]:
     """Return what is said of a table, up to the words that all findings have."""
     service = monorepo.service("billing", HEAD.format(convention=convention) + f"    {line}\n")
     lines = map(str, findings(service, assemble(service), "public"))
-    return [one.partition(" without a name")[0] for one in lines]
+    return [text.partition(" without a name")[0] for text in lines]
 
 
 @pytest.mark.parametrize(

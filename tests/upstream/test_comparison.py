@@ -122,9 +122,9 @@ def test_check_sees_what_was_changed_behind_its_back(
 
     query(dsn, change)
 
-    found = wait(service_migrations.check(service)).differences
-    assert len(found) == 1
-    assert seen in found[0]
+    differences = wait(service_migrations.check(service)).differences
+    assert len(differences) == 1
+    assert seen in differences[0]
 
 
 # A CHECK inside a column
@@ -141,10 +141,10 @@ def test_a_check_inside_a_column_is_created_with_its_table(monorepo: Monorepo, d
     assert code.count("sa.CheckConstraint(") == 2
 
     wait(service_migrations.upgrade(service))
-    found = query(
+    rows = query(
         dsn, "SELECT conname FROM pg_constraint WHERE contype = 'c' AND conrelid = 'billing'::regclass ORDER BY 1"
     )
-    assert [row[0] for row in found] == ["ck_billing_quantity_positive", "ck_billing_quantity_small"]
+    assert [row[0] for row in rows] == ["ck_billing_quantity_positive", "ck_billing_quantity_small"]
     assert wait(service_migrations.check(service)).differences == ()
 
 
@@ -256,10 +256,15 @@ def ddl(metadata: MetaData) -> dict[str, list[str]]:
         create = str(CreateTable(table).compile(dialect=dialect)).strip().split(", \n")
         create = [line.removesuffix("\n)") for line in create]
         columns, constraints = create[: len(table.columns)], sorted(create[len(table.columns) :])
-        found = [SetTableComment(table), *(SetColumnComment(column) for column in table.columns if column.comment)]
-        found += [CreateIndex(index) for index in sorted(table.indexes, key=lambda index: str(index.name))]
+        comments = [SetTableComment(table), *(SetColumnComment(column) for column in table.columns if column.comment)]
+        comments += [CreateIndex(index) for index in sorted(table.indexes, key=lambda index: str(index.name))]
         types = [repr(column.type) for column in table.columns]
-        return [*columns, *constraints, *(str(one.compile(dialect=dialect)).strip() for one in found), *types]
+        return [
+            *columns,
+            *constraints,
+            *(str(comment.compile(dialect=dialect)).strip() for comment in comments),
+            *types,
+        ]
 
     return {table.key: of(table) for table in metadata.sorted_tables}
 
@@ -271,11 +276,11 @@ def test_the_assembled_copy_of_a_table_makes_the_same_ddl(schema: str, monorepo:
     original = importlib.import_module(service.models).Base.metadata
 
     assert copied is not original
-    found, expected = ddl(copied), ddl(original)
-    assert found.keys() == expected.keys()
+    actual, expected = ddl(copied), ddl(original)
+    assert actual.keys() == expected.keys()
     for table, lines in expected.items():
-        assert found[table] == lines
-    everything = "\n".join(line for lines in found.values() for line in lines)
+        assert actual[table] == lines
+    everything = "\n".join(line for lines in actual.values() for line in lines)
     for feature in ("pk_invoices", "WHERE state", "COMMENT ON", "state", "GENERATED ALWAYS AS", "AS IDENTITY", "email"):
         assert feature in everything
 

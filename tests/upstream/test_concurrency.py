@@ -74,7 +74,7 @@ def test_eight_upgrades_at_once_on_an_empty_database_all_succeed(
 
     assert [answer.code for answer in answers] == [0] * 8, [answer.err for answer in answers if answer.code]
     logged = [re.findall(r"Running upgrade \S* -> (\w+)", answer.err) for answer in answers]
-    assert [one for one in logged if one] == [["r001", "r002", "r003"]]
+    assert [revisions for revisions in logged if revisions] == [["r001", "r002", "r003"]]
     assert all(WAITING in answer.err for answer in answers)
     assert tables(dsn) == {"billing", "second", "third", "alembic_version_billing"}
 

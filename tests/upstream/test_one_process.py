@@ -175,10 +175,10 @@ async def session_of(engine: AsyncEngine) -> dict[str, Any]:
     """Return every setting of a pooled connection that differs from the server's, and its advisory locks."""
     async with engine.connect() as connection:
         rows = await connection.execute(text("SELECT name, setting FROM pg_settings WHERE source = 'session'"))
-        found = {row.name: row.setting for row in rows}
+        settings = {row.name: row.setting for row in rows}
         locks = await connection.scalar(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"))
         isolation = await connection.get_isolation_level()
-        return {**found, "locks": locks, "isolation": isolation}
+        return {**settings, "locks": locks, "isolation": isolation}
 
 
 @pytest.mark.parametrize("options", [{}, {"isolation_level": "AUTOCOMMIT"}, {"isolation_level": "SERIALIZABLE"}])
@@ -200,7 +200,7 @@ def test_an_engine_of_the_callers_stays_usable_and_as_it_was(
             with pytest.raises(MigrationError):
                 await service_migrations.upgrade(service, engine=engine)
             assert await session_of(engine) == before
-            assert [one.revision for one in await service_migrations.current(service, engine=engine)] == ["r001"]
+            assert [state.revision for state in await service_migrations.current(service, engine=engine)] == ["r001"]
             assert await session_of(engine) == before
         finally:
             await engine.dispose()
@@ -335,7 +335,9 @@ CATALOG = {
 def catalog(dsn: Dsn) -> dict[str, list[tuple[Any, ...]]]:
     """Return what a database has; without the ledger, which the printed SQL doesn't write."""
     rows = {kind: [tuple(row) for row in query(dsn, sql)] for kind, sql in CATALOG.items()}
-    return {kind: [row for row in found if "migration_log_" not in f"{row[:2]}"] for kind, found in rows.items()}
+    return {
+        kind: [row for row in kind_rows if "migration_log_" not in f"{row[:2]}"] for kind, kind_rows in rows.items()
+    }
 
 
 async def apply(dsn: Dsn, script: str) -> None:
@@ -361,12 +363,12 @@ def test_the_printed_sql_makes_the_same_database_as_an_upgrade(
 
     wait(apply(offline, wait(service_migrations.sql(service, "head"))))
 
-    found = catalog(online)
-    assert catalog(offline) == found
-    names = {name for _, name, _ in found["constraints"]}
+    objects = catalog(online)
+    assert catalog(offline) == objects
+    names = {name for _, name, _ in objects["constraints"]}
     assert {"pk_extra", "uq_extra_code", "fk_extra_customer_id_customers", "ck_extra_code_not_empty"} <= names
     assert {"ck_invoices_total_not_negative", "fk_invoices_customer_id_customers"} <= names
-    where = {row[:2] for row in found["columns"] if row[1] == "alembic_version_billing"}
+    where = {row[:2] for row in objects["columns"] if row[1] == "alembic_version_billing"}
     assert where == {(schema or "public", "alembic_version_billing")}
     for dsn in (online, offline):
         assert query(dsn, f"SELECT version_num FROM {prefix}alembic_version_billing")[0][0] == "r002"  # noqa: S608

@@ -72,15 +72,17 @@ def constraints_keep_the_order_that_is_set() -> None:
     first, second = UniqueConstraint("id", name="first"), CheckConstraint("id > 0", name="second")
     assert _sqlalchemy.creation_order(first) < _sqlalchemy.creation_order(second)
     made = table(first, second)
-    for number, one in enumerate((second, first)):
-        _sqlalchemy.set_creation_order(one, number)
+    for number, each_service in enumerate((second, first)):
+        _sqlalchemy.set_creation_order(each_service, number)
     sql = str(CreateTable(made))
     assert sql.index("second") < sql.index("first")
 
 
 def the_constraint_of_a_type_is_known() -> None:
     brought = table(Column("flag", Boolean(create_constraint=True, name="flag"))).constraints
-    assert [_sqlalchemy.is_of_a_type(one) for one in brought if isinstance(one, CheckConstraint)] == [True]
+    assert [
+        _sqlalchemy.is_of_a_type(constraint) for constraint in brought if isinstance(constraint, CheckConstraint)
+    ] == [True]
     assert not _sqlalchemy.is_of_a_type(CheckConstraint("id > 0"))
 
 

@@ -11,8 +11,8 @@ def test_an_order_is_kept(migrated_database, buyer):
     async def order():
         connection = await asyncpg.connect(migrated_database("orders").dsn)
         await connection.execute("INSERT INTO orders (buyer) VALUES ($1)", buyer)
-        found = await connection.fetch("SELECT buyer FROM orders")
+        rows = await connection.fetch("SELECT buyer FROM orders")
         await connection.close()
-        return [row["buyer"] for row in found]
+        return [row["buyer"] for row in rows]
 
     assert asyncio.run(order()) == [buyer]

@@ -78,12 +78,12 @@ EMPTY = MODELS.format(part="")
 
 def refused(function: Callable[..., object], *arguments: object) -> str:
     try:
-        found = wait(function(*arguments))  # type: ignore[arg-type]
+        result = wait(function(*arguments))  # type: ignore[arg-type]
     except ConfigurationError as refusal:
         error = refusal
     else:  # there are other differences, too
-        assert isinstance(found, Check), found
-        (error,) = found.uncompared  # type: ignore[assignment]
+        assert isinstance(result, Check), result
+        (error,) = result.uncompared  # type: ignore[assignment]
     assert (error.exit_code, error.service, error.path) == (78, "shop", "services/shop/models.py")
     assert "rolled back" not in str(error)
     assert len(str(error).splitlines()) == 1

@@ -739,8 +739,8 @@ def test_parts_take_over_the_names_of_each_other(parts, old, new, rename) -> Non
 
 def test_indexes_of_two_tables_take_over_the_names_of_each_other(rename) -> None:
     before, after = (
-        models(table("things", *INTEGERS, f'Index("{one}", "a")'), table("others", *INTEGERS, f'Index("{two}", "b")'))
-        for one, two in (("x", "y"), ("y", "x"))
+        models(table("things", *INTEGERS, f'Index("{first}", "a")'), table("others", *INTEGERS, f'Index("{two}", "b")'))
+        for first, two in (("x", "y"), ("y", "x"))
     )
     up, _ = rename(before, after)
     assert up.count("op.") == up.count("ALTER INDEX") == 4

@@ -326,7 +326,7 @@ def test_a_change_is_seen_and_written_in_both_directions(before, after, change) 
 
 @pytest.mark.parametrize(("before", "after"), CHANGES.values(), ids=CHANGES)
 def test_a_change_in_a_schema_of_ones_own_is_seen_and_written_in_both_directions(before, after, change) -> None:
-    up, down = change(*(models(one).replace("MetaData()", "MetaData(schema='Odd Sch')") for one in (before, after)))
+    up, down = change(*(models(text).replace("MetaData()", "MetaData(schema='Odd Sch')") for text in (before, after)))
     assert "op." in up
     assert "op." in down
 
@@ -387,10 +387,10 @@ def test_a_foreign_key_without_a_schema_stays_in_that_of_the_models(
     back = ", Column('b', Integer, ForeignKey('things.id', name='fk_b'))" if keys == "each other" else ""
     ours = models(REFERENCES[keys], kind="").replace("__all__ = [", '__all__ = ["others", ') + others.format(back)
     service = monorepo.service("billing", ours.replace("MetaData()", "MetaData(schema='Odd Sch')"), dsn)
-    for one in (theirs, service):
-        written(monorepo, one, "first")
-        wait(service_migrations.upgrade(one))
-        _clean(one)
+    for owner in (theirs, service):
+        written(monorepo, owner, "first")
+        wait(service_migrations.upgrade(owner))
+        _clean(owner)
     leads = "SELECT DISTINCT relnamespace::regnamespace::text FROM pg_constraint k JOIN pg_class c ON c.oid = confrelid"
     assert query(dsn, leads) == [('"Odd Sch"',)]
     wait(service_migrations.downgrade(service, "base"))

@@ -39,9 +39,9 @@ def test_a_parameter_without_a_value_is_a_fault_of_its_table_alone(
     monorepo: Monorepo, database: Callable[..., Dsn], part: str, line: str
 ) -> None:
     service = monorepo.service("shop", HEAD.format(line.format(":")), database())
-    found = wait(service_migrations.check(service))
-    assert found.differences == ("create_table others",)
-    (error,) = found.uncompared
+    result = wait(service_migrations.check(service))
+    assert result.differences == ("create_table others",)
+    (error,) = result.uncompared
     assert isinstance(error, ConfigurationError)
     assert "services/shop/models.py" in str(error)
     assert f"table things: {part} has :page, a parameter without a value." in str(error)

@@ -374,8 +374,8 @@ def test_whatever_changes_a_value_without_an_error_is_known(database: Callable[.
         unknown = []
         connection = await asyncpg.connect(**dsn.connect_args())
         try:
-            for before in (one.replace(";", ",") for one in TYPES):
-                for after in (one.replace(";", ",") for one in TYPES):
+            for before in (kind.replace(";", ",") for kind in TYPES):
+                for after in (kind.replace(";", ",") for kind in TYPES):
                     for value in (*VALUES, *TIMES, *OTHERS):
                         cast = f"'{value}'::{before}"
                         try:

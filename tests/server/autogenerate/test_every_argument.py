@@ -299,9 +299,9 @@ def test_the_first_revision_makes_what_create_all_makes(
     wait(service_migrations.upgrade(service))
     create_all(import_models(service).metadata, expected)
     assert {line for line in catalog(dsn) if "alembic_version" not in line} == set(catalog(expected))
-    for what, sql in EXTRA.items():
+    for part, sql in EXTRA.items():
         made, wanted = ({row for row in query(one, sql) if "_shop" not in str(row)} for one in (dsn, expected))
-        assert made == wanted, what
+        assert made == wanted, part
     assert wait(service_migrations.check(service)).differences == ()
     wait(service_migrations.downgrade(service, "base"))
     assert not [line for line in catalog(dsn) if "alembic_version" not in line]

@@ -119,9 +119,9 @@ def test_a_siblings_removed_model_is_its_own_to_drop(of_catalog, of_stock, monor
     models = CATALOG.format(schema=_schema(of_catalog))
     remodel(monorepo, products, models.partition("class Part(")[0].replace(', "Part"', ""))
     assert wait(service_migrations.check(stock)).differences == ()
-    found = wait(service_migrations.check(products)).differences
-    assert [line.split()[0] for line in found] == ["drop_table"]
-    assert found[0].endswith("parts")
+    differences = wait(service_migrations.check(products)).differences
+    assert [line.split()[0] for line in differences] == ["drop_table"]
+    assert differences[0].endswith("parts")
     assert "parts" in tables(dsn)
 
 

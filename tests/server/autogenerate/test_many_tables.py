@@ -50,7 +50,7 @@ def many(monorepo: Monorepo, database: Callable[..., Dsn]) -> Callable[[int], tu
 
     def make(count: int) -> tuple[Service, Dsn]:
         dsn = database()
-        script = ["CREATE TYPE state AS ENUM ('new', 'old')", *(sql for one in range(count) for sql in made(one))]
+        script = ["CREATE TYPE state AS ENUM ('new', 'old')", *(sql for number in range(count) for sql in made(number))]
         run_script(dsn, script)
         return monorepo.service(f"many{count}", MODELS.format(count=count), dsn), dsn
 
@@ -105,8 +105,8 @@ def test_a_difference_is_found_among_many_tables_and_nothing_is_left_behind(many
         ],
     )
     before = query(dsn, "SELECT count(*), max(oid::bigint) FROM pg_class")
-    found = wait(service_migrations.check(service)).differences
-    assert sorted(line.split(":")[0].split(" on ")[0] for line in found) == [
+    differences = wait(service_migrations.check(service)).differences
+    assert sorted(line.split(":")[0].split(" on ")[0] for line in differences) == [
         "alter_column t10.code",
         "alter_column t7.quantity",
         "create_check_constraint ck_t8",
@@ -136,7 +136,7 @@ VARIANTS = {
 def test_a_key_or_an_index_that_is_more_than_its_columns_is_seen(
     name: str, monorepo: Monorepo, database: Callable[..., Dsn]
 ) -> None:
-    parts = [f'Index("{one}", "code")' for one in VARIANTS if one[0] == "i"]
+    parts = [f'Index("{variant}", "code")' for variant in VARIANTS if variant[0] == "i"]
     parts += ['UniqueConstraint("code", name="u1")', 'UniqueConstraint("code", "number", name="u2")']
     models = f"""
 from sqlalchemy import Column, Index, Integer, MetaData, String, Table, UniqueConstraint
@@ -146,7 +146,7 @@ t = Table("t", MetaData(), Column("id", Integer, primary_key=True), Column("code
     {", ".join(parts)})
 """
     dsn = database()
-    plain = {one: f"CREATE INDEX {one} ON t (code)" for one in VARIANTS if one[0] == "i"} | {
+    plain = {variant: f"CREATE INDEX {variant} ON t (code)" for variant in VARIANTS if variant[0] == "i"} | {
         "u1": "ALTER TABLE t ADD CONSTRAINT u1 UNIQUE (code)",
         "u2": "ALTER TABLE t ADD CONSTRAINT u2 UNIQUE (code, number)",
         "t_pkey": "ALTER TABLE t ADD CONSTRAINT t_pkey PRIMARY KEY (id)",
@@ -156,8 +156,8 @@ t = Table("t", MetaData(), Column("id", Integer, primary_key=True), Column("code
     assert wait(service_migrations.check(service)).differences == ()
     drop = f"DROP INDEX {name}" if name[0] == "i" else f"ALTER TABLE t DROP CONSTRAINT {name}"
     run_script(dsn, [drop, VARIANTS[name]])
-    found = wait(service_migrations.check(service)).differences
-    assert any(name in line for line in found), found
+    differences = wait(service_migrations.check(service)).differences
+    assert any(name in line for line in differences), differences
 
 
 def test_a_table_that_needs_what_is_only_to_come_is_named_though_a_temporary_table_would_find_it(

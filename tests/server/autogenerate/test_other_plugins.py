@@ -75,9 +75,9 @@ def test_a_siblings_entity_is_never_dropped(monorepo: Monorepo, dsn: Dsn) -> Non
     wait(service_migrations.upgrade(catalog))
     assert wait(service_migrations.check(catalog)).differences == ()
     query(dsn, "CREATE FUNCTION of_nobody() RETURNS integer LANGUAGE sql AS 'SELECT 1'")
-    found = " ".join(wait(service_migrations.check(catalog)).differences)
-    assert "of_nobody" in found
-    assert "next_of" not in found
+    text = " ".join(wait(service_migrations.check(catalog)).differences)
+    assert "of_nobody" in text
+    assert "next_of" not in text
 
 
 ENUM = """

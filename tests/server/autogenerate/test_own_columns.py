@@ -179,8 +179,13 @@ def test_a_child_without_a_model_follows_the_nearest_table_that_has_its_default(
     own = ["CREATE TABLE one () INHERITS (child)", "CREATE TABLE two () INHERITS (child)"]
     own += ["ALTER TABLE two ALTER place SET DEFAULT 7", "CREATE TABLE three () INHERITS (two)"]
     changed(monorepo, dsn, here, own, there)
-    found = defaults(dsn)
-    assert (found["child"], found["one"], found["two"], found["three"]) == ("5", "5", "7", "7")
+    default_texts = defaults(dsn)
+    assert (default_texts["child"], default_texts["one"], default_texts["two"], default_texts["three"]) == (
+        "5",
+        "5",
+        "7",
+        "7",
+    )
 
 
 def test_nothing_is_written_for_a_child_whose_default_is_that_of_its_table(

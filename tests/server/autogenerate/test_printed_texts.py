@@ -62,10 +62,16 @@ def test_a_database_with_the_strings_of_old_is_compared(
     name = dsn.user if of == "ROLE" else dsn.database
     query(server.admin, f'ALTER {of} "{name}" SET standard_conforming_strings = off')
     monorepo.service("billing", MODELS.format(more=""), dsn)
-    one = ("--service", "billing")
+    selection = ("--service", "billing")
     tasks = (
-        *(("db.revision", *one, "--message", "things"), ("db.upgrade",), ("db.check",), ("db.drift",), ("db.owners",)),
-        *(("db.adopt", "--verify", *one), ("db.downgrade", *one, "--revision", "base", "--yes")),
+        *(
+            ("db.revision", *selection, "--message", "things"),
+            ("db.upgrade",),
+            ("db.check",),
+            ("db.drift",),
+            ("db.owners",),
+        ),
+        *(("db.adopt", "--verify", *selection), ("db.downgrade", *selection, "--revision", "base", "--yes")),
     )
     for words in tasks:
         ran = monorepo.inv(*words)

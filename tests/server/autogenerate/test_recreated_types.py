@@ -88,7 +88,7 @@ def test_a_type_that_only_something_else_needs_is_not_dropped(
     statements: list[str], monorepo: Monorepo, dsn: Dsn
 ) -> None:
     service = monorepo.service("billing", models(kind=""), dsn)
-    created = [f"op.execute({one!r})" for one in ("CREATE TYPE state AS ENUM ('new', 'old')", *statements)]
+    created = [f"op.execute({statement!r})" for statement in ("CREATE TYPE state AS ENUM ('new', 'old')", *statements)]
     written(monorepo, service, "before")
     parent = next(service.versions.glob("*before.py")).name.split("_")[2]
     monorepo.revision("billing", "made", parent, "\n".join(created))

@@ -95,7 +95,12 @@ COUNTS = {
     "identity": 'Column("id", Integer, Identity(), primary_key=True)',
     "always": 'Column("id", Integer, Identity(always=True), primary_key=True)',
 }
-TURNS = [(one, other) for one in COUNTS for other in COUNTS if one != other and {one, other} != {"identity", "always"}]
+TURNS = [
+    (count, other)
+    for count in COUNTS
+    for other in COUNTS
+    if count != other and {count, other} != {"identity", "always"}
+]
 
 
 def inserted(dsn: Dsn, counts: str, number: int) -> int:

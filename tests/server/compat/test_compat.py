@@ -128,15 +128,19 @@ def test_what_breaks_running_code_is_told(
     monorepo: Monorepo, running: Monorepo, server: Server, body: str, table: str, column: str, sqlstate: str
 ) -> None:
     revisions(monorepo, "CREATE TABLE before (id int)", body)
-    found = tried(monorepo, running, server)
-    assert found.untried == {}
-    statements = [one for one in found.breaks if one.action != "upgrade"]
+    result = tried(monorepo, running, server)
+    assert result.untried == {}
+    statements = [breakage for breakage in result.breaks if breakage.action != "upgrade"]
     assert statements
-    assert {one.revision for one in found.breaks} == {"r2"}
-    assert {(one.table, one.sqlstate) for one in statements} == {(table, sqlstate)}
-    assert not column or column in {one.column for one in statements} or all(column in one.why for one in statements)
-    assert all(one.statement for one in statements)
-    assert all(str(one).startswith("migrations/versions/shop/r2.py: ") for one in found.breaks)
+    assert {breakage.revision for breakage in result.breaks} == {"r2"}
+    assert {(statement.table, statement.sqlstate) for statement in statements} == {(table, sqlstate)}
+    assert (
+        not column
+        or column in {statement.column for statement in statements}
+        or all(column in statement.why for statement in statements)
+    )
+    assert all(statement.statement for statement in statements)
+    assert all(str(breakage).startswith("migrations/versions/shop/r2.py: ") for breakage in result.breaks)
 
 
 def test_a_history_that_fails_in_an_empty_database_is_no_failed_migration(
@@ -149,10 +153,10 @@ def test_a_history_that_fails_in_an_empty_database_is_no_failed_migration(
 
 def test_what_harms_nobody_passes(monorepo: Monorepo, running: Monorepo, server: Server) -> None:
     revisions(monorepo, *HARMLESS.values())
-    found = tried(monorepo, running, server)
-    assert (found.breaks, dict(found.untried)) == ((), {})
-    assert found.revisions == tuple(f"r{number}" for number in range(1, len(HARMLESS) + 1))
-    assert found.tried > 40
+    result = tried(monorepo, running, server)
+    assert (result.breaks, dict(result.untried)) == ((), {})
+    assert result.revisions == tuple(f"r{number}" for number in range(1, len(HARMLESS) + 1))
+    assert result.tried > 40
 
 
 KEYED = """
@@ -186,10 +190,10 @@ def test_a_column_may_have_another_key_than_its_name(
     monorepo.revision("shop", "r0", None, "\n".join(f"op.execute({each!r})" for each in created))
     shutil.copytree(monorepo.root, tmp_path / "running")
     revisions(monorepo, "ALTER TABLE things ADD CHECK (age > 20)", "ALTER TABLE things DROP COLUMN full_name")
-    found = tried(monorepo, Monorepo(tmp_path / "running"), server)
-    assert found.untried == {}
-    assert {(one.revision, one.sqlstate) for one in found.breaks} >= {("r1", "23514"), ("r2", "42703")}
-    assert {one.table for one in found.breaks if one.action != "upgrade"} == {"things"}
+    result = tried(monorepo, Monorepo(tmp_path / "running"), server)
+    assert result.untried == {}
+    assert {(breakage.revision, breakage.sqlstate) for breakage in result.breaks} >= {("r1", "23514"), ("r2", "42703")}
+    assert {breakage.table for breakage in result.breaks if breakage.action != "upgrade"} == {"things"}
 
 
 def test_a_sibling_may_need_a_new_revision_and_a_new_revision_a_siblings_table(
@@ -206,8 +210,8 @@ def test_a_sibling_may_need_a_new_revision_and_a_new_revision_a_siblings_table(
     )  # fmt: skip
     monorepo.revision("stock", "s1", None, 'op.execute("CREATE TABLE s1 (id int PRIMARY KEY REFERENCES r1)")')
     (monorepo.root / "bootstrap.sql").write_text("CREATE EXTENSION citext;\n", encoding="utf-8")
-    found = tried(monorepo, running, server)
-    assert {(one.revision, one.sqlstate) for one in found.breaks} == {("r3", "42703")}
+    result = tried(monorepo, running, server)
+    assert {(breakage.revision, breakage.sqlstate) for breakage in result.breaks} == {("r3", "42703")}
     roles = "SELECT rolname FROM pg_roles WHERE rolname LIKE 'compat%' UNION SELECT datname FROM pg_database "
     assert query(server.admin, f"{roles} WHERE datname LIKE 'compat%'") == []
 
@@ -281,8 +285,8 @@ def test_a_command_of_the_teams_is_run_in_the_code_that_is_tried(repo: Monorepo)
     broken = repo.inv("db.compat", *(word.replace("COLUMN", "nick") for word in command), "--json")
     assert broken.code == 3, broken.text
     (result,) = json.loads(broken.out)
-    (one,) = (one for one in result["breaks"] if one["action"] == "command")
-    assert (one["revision"], one["why"]) == ("r1", "it ended with 1")
+    (breakage,) = (breakage for breakage in result["breaks"] if breakage["action"] == "command")
+    assert (breakage["revision"], breakage["why"]) == ("r1", "it ended with 1")
     assert 'UndefinedColumnError: column "nick" does not exist' in broken.err
     assert "counted 0 False" in broken.err  # in the checkout, on the schema of before
     shows_nothing = repo.inv("db.compat", *(word.replace("COLUMN", "nonsense") for word in command))
@@ -300,11 +304,11 @@ def test_what_the_new_code_needs_of_a_revision_is_told_with_that_revision(
     revisions(monorepo, *bodies, "ALTER TABLE users ALTER nick DROP NOT NULL")
     service = Found.locate(monorepo.root).find("shop")
     result = wait(compat_of_new_code(service, ("0" * 40, running.root), server))
-    found = {(one.revision, one.table, one.sqlstate) for one in result.breaks}
-    assert found == {("r2", "users", "42703"), ("r3", "orders", "42703")}
-    assert all("before it, the new code can't " in str(one) for one in result.breaks)
+    places = {(breakage.revision, breakage.table, breakage.sqlstate) for breakage in result.breaks}
+    assert places == {("r2", "users", "42703"), ("r3", "orders", "42703")}
+    assert all("before it, the new code can't " in str(breakage) for breakage in result.breaks)
     running_code = tried(monorepo, running, server)
-    assert {one.revision for one in running_code.breaks} == {"r3"}
+    assert {breakage.revision for breakage in running_code.breaks} == {"r3"}
 
 
 def test_other_packages_of_the_running_code_are_told(repo: Monorepo) -> None:
@@ -393,7 +397,7 @@ def test_the_code_that_a_database_was_last_upgraded_with_is_asked_of_its_ledger(
     assert ran.code == 3, ran.text
     (result,) = json.loads(ran.out)
     assert result["commit"] == git(repo, "rev-parse", "main").strip()
-    assert {one["revision"] for one in result["breaks"]} == {"r1"}
+    assert {breakage["revision"] for breakage in result["breaks"]} == {"r1"}
 
 
 def test_code_that_knows_every_revision_has_nothing_to_fear(repo: Monorepo) -> None:
@@ -539,10 +543,12 @@ def test_a_table_that_no_row_can_be_made_for_is_named(monorepo: Monorepo, tmp_pa
     monorepo.revision("shop", "r0", None, FIRST.replace("age > 17", "age > 17 AND md5(email) = note"))
     shutil.copytree(monorepo.root, tmp_path / "running")
     revisions(monorepo, "ALTER TABLE users DROP COLUMN nick")
-    found = tried(monorepo, Monorepo(tmp_path / "running"), server)
-    assert set(found.untried) == {"users"}
-    assert "grown" in found.untried["users"]
-    assert {(one.table, one.action, one.sqlstate) for one in found.breaks} == {("users", "read", "42703")}
+    result = tried(monorepo, Monorepo(tmp_path / "running"), server)
+    assert set(result.untried) == {"users"}
+    assert "grown" in result.untried["users"]
+    assert {(breakage.table, breakage.action, breakage.sqlstate) for breakage in result.breaks} == {
+        ("users", "read", "42703")
+    }
 
 
 def test_a_checkout_that_cannot_be_written_is_78(repo: Monorepo) -> None:

@@ -182,12 +182,16 @@ def test_what_a_plain_statement_doesnt_meet_is_told(
     monorepo: Monorepo, running: Monorepo, server: Server, sql: tuple[str, ...], table: str, column: str, action: str
 ) -> None:
     monorepo.revision("shop", "r1", "r0", statements(*sql))
-    found = tried(monorepo, running, server)
-    assert found.untried == {}
-    told = {(one.table, one.action) for one in found.breaks} | {("", one.action) for one in found.breaks}
-    assert (table, action) in told or (table, action) in {(_refused(one.why), one.action) for one in found.breaks}
-    assert not column or column in {one.column for one in found.breaks}
-    assert all(one.statement for one in found.breaks if one.action != "upgrade")
+    result = tried(monorepo, running, server)
+    assert result.untried == {}
+    told = {(breakage.table, breakage.action) for breakage in result.breaks} | {
+        ("", breakage.action) for breakage in result.breaks
+    }
+    assert (table, action) in told or (table, action) in {
+        (_refused(breakage.why), breakage.action) for breakage in result.breaks
+    }
+    assert not column or column in {breakage.column for breakage in result.breaks}
+    assert all(breakage.statement for breakage in result.breaks if breakage.action != "upgrade")
 
 
 def _refused(why: str) -> str:
@@ -196,8 +200,8 @@ def _refused(why: str) -> str:
 
 def test_what_the_running_code_doesnt_notice_passes(monorepo: Monorepo, running: Monorepo, server: Server) -> None:
     monorepo.revision("shop", "r1", "r0", statements(*HARMLESS))
-    found = tried(monorepo, running, server)
-    assert (found.breaks, dict(found.untried)) == ((), {})
+    result = tried(monorepo, running, server)
+    assert (result.breaks, dict(result.untried)) == ((), {})
 
 
 def test_a_column_that_takes_no_known_value_is_left_out_and_named(
@@ -207,9 +211,12 @@ def test_a_column_that_takes_no_known_value_is_left_out_and_named(
     for repository in (monorepo, running):
         repository.revision("shop", "r0", None, statements(FIRST[0], first, *FIRST[2:]))
     monorepo.revision("shop", "r1", "r0", statements("ALTER TABLE accounts DROP legacy"))
-    found = tried(monorepo, running, server)
-    assert set(found.untried) == {"accounts.at"}
-    assert {(one.table, one.action) for one in found.breaks} >= {("accounts", "read"), ("accounts", "insert")}
+    result = tried(monorepo, running, server)
+    assert set(result.untried) == {"accounts.at"}
+    assert {(breakage.table, breakage.action) for breakage in result.breaks} >= {
+        ("accounts", "read"),
+        ("accounts", "insert"),
+    }
 
 
 UNIQUE = """
@@ -253,5 +260,5 @@ def test_two_rows_of_a_table_with_a_unique_expression_are_made(
     shutil.copytree(monorepo.root, tmp_path / "running")
     monorepo.revision("shop", "r1", "r0", 'op.execute("CREATE TABLE other (id int)")')
     service = Found.locate(monorepo.root).find("shop")
-    found: Compat = wait(compat(service, ("0" * 40, tmp_path / "running"), server))
-    assert (found.breaks, dict(found.untried)) == ((), {})
+    result: Compat = wait(compat(service, ("0" * 40, tmp_path / "running"), server))
+    assert (result.breaks, dict(result.untried)) == ((), {})

@@ -42,8 +42,8 @@ def lines(differences: tuple[Difference, ...]) -> list[tuple[str, str, str]]:
 def test_a_view_in_the_place_of_a_table_is_not_altered_into_it(server: Server) -> None:
     """Both have a column of one name, of which the view's can't be altered."""
     table = "CREATE TABLE t (id integer NOT NULL DEFAULT 1)"
-    _, found = compared(server, [table], ["DROP TABLE t", "CREATE VIEW t AS SELECT 1::bigint AS id"])
-    assert lines(found) == [("view", "t", SURPLUS), ("table", "t", MISSING)]
+    _, differences = compared(server, [table], ["DROP TABLE t", "CREATE VIEW t AS SELECT 1::bigint AS id"])
+    assert lines(differences) == [("view", "t", SURPLUS), ("table", "t", MISSING)]
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,9 @@ def test_what_was_put_on_a_view_of_the_history_counts(server: Server, by_hand: s
         "CREATE MATERIALIZED VIEW m AS SELECT 1 AS id",
         "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
     ]
-    dsn, found = compared(server, history, [by_hand])
-    assert lines(found) == [(kind, name, SURPLUS)]
-    run_script(dsn, [found[0].sql or ""])
+    dsn, differences = compared(server, history, [by_hand])
+    assert lines(differences) == [(kind, name, SURPLUS)]
+    run_script(dsn, [differences[0].sql or ""])
 
 
 def test_a_foreign_table_that_became_a_partition_is_no_difference(server: Server) -> None:
@@ -80,16 +80,20 @@ def test_a_partitioned_table_that_was_dropped_comes_back_with_its_partitions(ser
         "CREATE TABLE t (id integer) PARTITION BY LIST (id)",
         "CREATE TABLE t_1 PARTITION OF t FOR VALUES IN (1)",
     ]
-    dsn, found = compared(server, history, ["DROP TABLE t"])
-    assert lines(found) == [("table", "t", MISSING), ("table", "t_1", MISSING)]
-    run_script(dsn, [each.sql or "" for each in found])
+    dsn, differences = compared(server, history, ["DROP TABLE t"])
+    assert lines(differences) == [("table", "t", MISSING), ("table", "t_1", MISSING)]
+    run_script(dsn, [each.sql or "" for each in differences])
     query(dsn, "INSERT INTO t_1 VALUES (1)")
 
 
 def test_a_schema_and_an_extension_have_one_name_and_their_objects_two(server: Server) -> None:
     history = ["CREATE SCHEMA area", "CREATE EXTENSION citext SCHEMA area", "CREATE TABLE area.t ()"]
-    _, found = compared(server, history, ["DROP SCHEMA area CASCADE"])
-    assert lines(found) == [("schema", "area", MISSING), ("extension", "citext", MISSING), ("table", "area.t", MISSING)]
+    _, differences = compared(server, history, ["DROP SCHEMA area CASCADE"])
+    assert lines(differences) == [
+        ("schema", "area", MISSING),
+        ("extension", "citext", MISSING),
+        ("table", "area.t", MISSING),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -102,9 +106,11 @@ def test_a_schema_and_an_extension_have_one_name_and_their_objects_two(server: S
     ],
 )
 def test_rows_need_a_value_where_nothing_else_gives_them_one(server: Server, column: str, note: str | None) -> None:
-    _, found = compared(server, [f"CREATE TABLE t (id integer, other {column})"], ["ALTER TABLE t DROP COLUMN other"])
-    assert lines(found) == [("column", "t.other", MISSING)]
-    assert found[0].note == note
+    _, differences = compared(
+        server, [f"CREATE TABLE t (id integer, other {column})"], ["ALTER TABLE t DROP COLUMN other"]
+    )
+    assert lines(differences) == [("column", "t.other", MISSING)]
+    assert differences[0].note == note
 
 
 @pytest.mark.parametrize(
@@ -123,11 +129,11 @@ def test_the_one_equal_table_of_an_unseen_schema_may_be_the_missing_one(
 ) -> None:
     """Whose table that is isn't known, so that it is for a person to say."""
     before = ["CREATE SCHEMA archive", "CREATE SCHEMA other", "CREATE TABLE t (id integer, x text)", *history]
-    dsn, found = compared(server, before, by_hand, seen_in_public)
-    assert lines(found) == [("table", "t", MISSING)]
+    dsn, differences = compared(server, before, by_hand, seen_in_public)
+    assert lines(differences) == [("table", "t", MISSING)]
     move = "ALTER TABLE archive.t SET SCHEMA public;"
     note = f"An equal one is in the schema archive. If it was moved, run this instead: {move}"
-    assert found[0].note == (note if is_named else None)
+    assert differences[0].note == (note if is_named else None)
     if is_named:
         run_script(dsn, [move])
 
@@ -166,8 +172,8 @@ OTHER_NAMES: dict[str, tuple[list[str], list[str], str | None]] = {
 def test_what_only_the_database_has_may_be_the_one_missing_thing_that_is_equal(
     server: Server, history: list[str], by_hand: list[str], rename: str | None
 ) -> None:
-    dsn, found = compared(server, history, by_hand)
-    [note] = [each.note for each in found if each.text == SURPLUS]
+    dsn, differences = compared(server, history, by_hand)
+    [note] = [each.note for each in differences if each.text == SURPLUS]
     loses = "This loses what is in it."
     assert note == (f"{loses} If it was only renamed, run this instead: {rename}" if rename else loses)
     if rename:

@@ -76,12 +76,12 @@ def changed(server: Server, live: str, history: str, *values: str) -> tuple[str,
         run_script(each, [ENUM, "CREATE DOMAIN d AS numeric(5, 2)", f"CREATE TABLE t (c {kind})"])
     expected = catalog(wanted)
     run_script(dsn, [f"INSERT INTO t VALUES ('{value}')" for value in values])  # noqa: S608 - of the values above
-    [found] = differences_from(expected, dsn)
+    [difference] = differences_from(expected, dsn)
     try:
-        run_script(dsn, ["SET TimeZone = 'UTC'", *split(found.sql or "")])
+        run_script(dsn, ["SET TimeZone = 'UTC'", *split(difference.sql or "")])
     finally:
         values_left = query(dsn, "SELECT c::text FROM t")
-    return str(found), [str(each) for each in differences_from(expected, dsn)], values_left
+    return str(difference), [str(each) for each in differences_from(expected, dsn)], values_left
 
 
 @pytest.mark.parametrize(("live", "history", "before", "after", "note"), CONVERTED.values(), ids=list(CONVERTED))

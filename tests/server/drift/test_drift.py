@@ -53,12 +53,12 @@ def test_json_holds_the_sql_and_what_to_know_before(shop):
 
 def test_what_no_sql_can_fix_says_what_to_do(shop):
     shop.by_hand("ALTER TYPE state ADD VALUE 'lost'")
-    [found] = shop.drift().differences
-    assert found.sql is None
-    assert str(found).startswith(
+    [difference] = shop.drift().differences
+    assert difference.sql is None
+    assert str(difference).startswith(
         "enum state has the labels open, paid, shipped, lost in the database, open, paid, shipped in the "
     )
-    assert "PostgreSQL can neither remove nor move a label." in str(found)
+    assert "PostgreSQL can neither remove nor move a label." in str(difference)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,9 @@ def test_what_no_sql_can_fix_says_what_to_do(shop):
 )
 def test_what_was_renamed_by_hand_can_be_renamed_back_instead_of_dropped(shop, by_hand, renames):
     shop.by_hand("INSERT INTO customers (email, score) VALUES ('a', 7)", by_hand)
-    notes = [one.note for one in shop.drift().differences if one.note and "renamed" in one.note]
+    notes = [
+        difference.note for difference in shop.drift().differences if difference.note and "renamed" in difference.note
+    ]
     assert notes == [f"This loses what is in it. If it was only renamed, run this instead: {renames}"]
     shop.by_hand(renames)
     assert shop.drift().differences == ()
@@ -84,28 +86,30 @@ def test_what_was_renamed_by_hand_can_be_renamed_back_instead_of_dropped(shop, b
 def test_an_invalid_index_is_seen_and_built_again(shop):
     shop.by_hand("INSERT INTO customers (email) VALUES ('a')", "INSERT INTO orders (customer) VALUES (1)")
     query(shop.admin, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_orders_customer'::regclass")
-    found = shop.drift().differences
-    assert [str(one).partition(":")[0] for one in found] == ["index ix_orders_customer is INVALID in the database"]
-    shop.fix(found)
+    differences = shop.drift().differences
+    assert [str(difference).partition(":")[0] for difference in differences] == [
+        "index ix_orders_customer is INVALID in the database"
+    ]
+    shop.fix(differences)
     assert shop.drift().differences == ()
 
 
 def test_a_foreign_key_whose_triggers_are_disabled_is_seen_and_made_again(shop):
     query(shop.admin, "ALTER TABLE orders DISABLE TRIGGER ALL")
-    found = shop.drift().differences
-    assert [one.name for one in found] == ["orders.fk_customer"]
-    assert "is switched off in the database" in str(found[0])
-    shop.fix(found)
+    differences = shop.drift().differences
+    assert [difference.name for difference in differences] == ["orders.fk_customer"]
+    assert "is switched off in the database" in str(differences[0])
+    shop.fix(differences)
     assert shop.drift().differences == ()
 
 
 def test_an_extension_that_was_made_by_hand_is_seen_and_its_members_are_not(shop):
     shop.by_hand("CREATE EXTENSION hstore")
-    found = shop.drift().differences
-    assert [str(one) for one in found] == [
+    differences = shop.drift().differences
+    assert [str(difference) for difference in differences] == [
         "extension hstore is in the database but not in the history: DROP EXTENSION hstore;"
     ]
-    shop.fix(found)
+    shop.fix(differences)
     assert shop.drift().differences == ()
 
 
@@ -123,13 +127,13 @@ def test_grants_and_owners_are_compared_on_request(shop):
     shop.by_hand("GRANT SELECT ON orders TO PUBLIC", "REVOKE EXECUTE ON FUNCTION twice(integer) FROM PUBLIC")
     query(shop.admin, "ALTER TABLE customers OWNER TO CURRENT_USER")
     assert shop.drift().differences == ()
-    found = shop.drift(grants=True).differences
-    assert {(one.kind, one.name) for one in found} == {
+    differences = shop.drift(grants=True).differences
+    assert {(difference.kind, difference.name) for difference in differences} == {
         ("table", "orders"),
         ("function", "twice(n integer)"),
         ("table", "customers"),
     }
-    run_script(shop.admin, [one for each in found for one in split(each.sql)])
+    run_script(shop.admin, [statement for each in differences for statement in split(each.sql)])
     assert shop.drift(grants=True).differences == ()
 
 
@@ -156,8 +160,8 @@ def test_a_database_at_a_revision_of_another_checkout_is_refused(shop):
 def test_a_database_that_was_never_upgraded_holds_no_drift_but_what_nobody_claims(monorepo, database, server):
     service = monorepo.service("shop", MODELS.format(schema=None), database())
     write_history(monorepo, "shop", FIRST, SECOND)
-    found = wait(drift(service))
-    assert (found.revisions, found.pending, found.differences) == ((), 2, ())
+    result = wait(drift(service))
+    assert (result.revisions, result.pending, result.differences) == ((), 2, ())
     assert scratches(server) == []
 
 
@@ -177,8 +181,8 @@ def test_an_administrator_makes_the_scratch_database_where_the_role_may_not(shop
     query(server.admin, f'ALTER ROLE "{shop.dsn.user}" NOCREATEDB')
     shop.monorepo.env("shop", DATABASE_DSN=dsn_text(shop.dsn), DATABASE_ADMIN_DSN=dsn_text(server.admin))
     shop.by_hand(DROPPED)
-    [found] = shop.drift().differences
-    assert found.name == "customers.ck_score"
+    [difference] = shop.drift().differences
+    assert difference.name == "customers.ck_score"
 
 
 @pytest.fixture
@@ -203,8 +207,8 @@ def nothing_in(dsn):
 def test_a_named_scratch_database_is_empty_again_afterwards(shop, named):
     shop.by_hand(DROPPED)
     for _ in range(2):
-        [found] = shop.drift().differences
-        assert found.name == "customers.ck_score"
+        [difference] = shop.drift().differences
+        assert difference.name == "customers.ck_score"
         assert nothing_in(named)
 
 

@@ -116,24 +116,26 @@ def check(  # noqa: PLR0911 - each is another fault
     if not is_altered(before, snapshot(dsn, name, column, columns), rows=(name, column) in ROWS_THAT_COME_AND_GO):
         return "it alters another column", False
     changed = now = catalog(dsn)
-    found = compare(changed, history, is_no_part_of_every_database, grants=True)
-    if not found:
+    all_differences = compare(changed, history, is_no_part_of_every_database, grants=True)
+    if not all_differences:
         return "it isn't seen", False
-    without_sql = any(each.sql is None for each in found)
+    without_sql = any(each.sql is None for each in all_differences)
     if change.for_a_person or without_sql:
         agreed = change.for_a_person == without_sql
-        return None if agreed else "\n".join(["no SQL fixes it", *map(str, found)]), False
+        return None if agreed else "\n".join(["no SQL fixes it", *map(str, all_differences)]), False
     for wanted in (history,) if change.one_way else (history, changed, history):
-        found = compare(now, wanted, is_no_part_of_every_database, grants=True)
-        if wanted is changed and any(each.sql is None for each in found):
+        all_differences = compare(now, wanted, is_no_part_of_every_database, grants=True)
+        if wanted is changed and any(each.sql is None for each in all_differences):
             return None, True  # such as a label that no SQL removes
         try:
-            fix(dsn, found)
+            fix(dsn, all_differences)
         except Exception as error:  # noqa: BLE001 - all cases of a catalog are reported together
-            return "\n".join([f"the SQL fails: {error}", *map(str, found)]), False
+            return "\n".join([f"the SQL fails: {error}", *map(str, all_differences)]), False
         now = catalog(dsn)
         if left := compare(now, wanted, is_no_part_of_every_database, grants=True):
-            return "\n".join(["the SQL doesn't fix it", *map(str, found), "which leaves", *map(str, left)]), False
+            return "\n".join(
+                ["the SQL doesn't fix it", *map(str, all_differences), "which leaves", *map(str, left)]
+            ), False
     return None, True
 
 
@@ -165,7 +167,7 @@ def test_a_copy_that_pg_dump_makes_is_no_difference(server: Server, world: Dsn, 
     query(inside(server, restored), "CREATE SCHEMA public")
     sql = _run([dump], inside(server, world))
     _run([restore, "--quiet"], inside(server, restored), sql)
-    assert [str(one) for one in differences(inside(server, restored), history)] == []
+    assert [str(difference) for difference in differences(inside(server, restored), history)] == []
 
 
 def _version(path: str) -> int:

@@ -52,7 +52,10 @@ def dsn(database, server):
 
 
 def fixes(service):
-    return {(one.kind, one.name): one.sql or one.note for one in wait(drift(service)).differences}
+    return {
+        (difference.kind, difference.name): difference.sql or difference.note
+        for difference in wait(drift(service)).differences
+    }
 
 
 def test_what_the_models_have_is_not_dropped(monorepo, dsn):
@@ -61,11 +64,11 @@ def test_what_the_models_have_is_not_dropped(monorepo, dsn):
     write_history(monorepo, "shop", [HISTORY])
     wait(service_migrations.upgrade(service))
     run_script(dsn, BY_HAND.strip().split(";\n"))
-    found = fixes(service)
-    assert found.pop(("table", "nobodys")) == "DROP TABLE public.nobodys;"
+    differences = fixes(service)
+    assert differences.pop(("table", "nobodys")) == "DROP TABLE public.nobodys;"
     modelled = [("column", "kept.name"), ("index", "ix_kept_name"), ("constraint", "kept.ck_kept_id")]
     modelled += [("sequence", "numbers"), ("enum", "mood"), ("table", "Made; by hand")]
-    assert found == dict.fromkeys(modelled, FIX)
+    assert differences == dict.fromkeys(modelled, FIX)
 
 
 def test_a_table_that_moves_to_a_sibling_is_not_dropped_before_its_revision_is_written(monorepo, dsn, database, server):

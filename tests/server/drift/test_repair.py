@@ -22,12 +22,12 @@ def test_what_was_changed_by_hand_is_seen_and_mended(
 ) -> None:
     dsn = make_database(server, copied=shop_at_head)
     run_script(dsn, [ROW, *by_hand])
-    found = differences_from(history_of_the_shop, dsn)
-    lines = [str(one) for one in found]
-    assert [one for one in lines if one.startswith(line)], "\n".join(lines)
-    assert all("\n" not in one for one in lines)
-    run_script(dsn, [statement for each in found if each.sql for statement in split(each.sql)])
-    assert [str(one) for one in differences_from(history_of_the_shop, dsn)] == []
+    differences = differences_from(history_of_the_shop, dsn)
+    lines = [str(difference) for difference in differences]
+    assert [text for text in lines if text.startswith(line)], "\n".join(lines)
+    assert all("\n" not in text for text in lines)
+    run_script(dsn, [statement for each in differences if each.sql for statement in split(each.sql)])
+    assert [str(difference) for difference in differences_from(history_of_the_shop, dsn)] == []
     query(server.admin, f'DROP DATABASE "{dsn.database}" WITH (FORCE)')
 
 
@@ -36,10 +36,10 @@ def test_the_history_that_is_replayed_is_what_a_database_differs_from(
     shop: Shop, by_hand: list[str], line: str
 ) -> None:
     shop.by_hand(ROW, *by_hand)
-    found = shop.drift().differences
-    assert [one for one in map(str, found) if one.startswith(line)], "\n".join(map(str, found))
-    shop.fix(found)
-    assert [str(one) for one in shop.drift().differences] == []
+    differences = shop.drift().differences
+    assert [text for text in map(str, differences) if text.startswith(line)], "\n".join(map(str, differences))
+    shop.fix(differences)
+    assert [str(difference) for difference in shop.drift().differences] == []
 
 
 @pytest.mark.parametrize("kind", ["text", "varchar(999)"])
@@ -48,10 +48,10 @@ def test_the_sql_for_another_type_cuts_no_value(shop: Shop, kind: str) -> None:
         f"ALTER TABLE customers ALTER COLUMN email TYPE {kind}",
         "INSERT INTO customers (email) VALUES (repeat('long', 100))",
     )
-    found = shop.drift().differences
-    assert [one.name for one in found] == ["customers.email"]
+    differences = shop.drift().differences
+    assert [difference.name for difference in differences] == ["customers.email"]
     with pytest.raises(StringDataRightTruncationError):
-        shop.fix(found)
+        shop.fix(differences)
     assert query(shop.dsn, "SELECT length(email) FROM customers") == [(400,)]
 
 
@@ -77,14 +77,14 @@ def test_the_sql_for_another_type_changes_no_value(shop: Shop, column: str, kind
     shop.by_hand(ROW, *depends, f"{alter} DROP DEFAULT, ALTER COLUMN {name} TYPE {kind}")
     shop.by_hand(f"{setting} '{lost}'")
     before = query(shop.dsn, values)
-    found = shop.drift().differences
-    [told] = [str(one) for one in found if one.name == column]
+    differences = shop.drift().differences
+    [told] = [str(difference) for difference in differences if difference.name == column]
     assert "It fails on a row that " in told
     with pytest.raises(PostgresError):
-        shop.fix(found)
+        shop.fix(differences)
     assert query(shop.dsn, values) == before
     shop.by_hand(f"{setting} '{kept}'")
-    shop.fix(found)
+    shop.fix(differences)
     assert shop.drift().differences == ()
     assert query(shop.dsn, values) == [(kept,)]
 
@@ -153,20 +153,20 @@ def test_a_table_that_was_moved_to_another_schema_is_moved_back_with_its_rows(sh
         "CREATE SCHEMA archive",
         *by_hand,
     )
-    found = shop.drift().differences
-    assert not [one for one in map(str, found) if " DROP TABLE " in one or " CREATE TABLE " in one]
-    assert " SET SCHEMA " in str(found[0])
-    shop.fix(found)
-    assert [str(one) for one in shop.drift().differences] == []
+    differences = shop.drift().differences
+    assert not [text for text in map(str, differences) if " DROP TABLE " in text or " CREATE TABLE " in text]
+    assert " SET SCHEMA " in str(differences[0])
+    shop.fix(differences)
+    assert [str(difference) for difference in shop.drift().differences] == []
     counts = "SELECT (SELECT count(*) FROM customers), (SELECT count(*) FROM orders), (SELECT count(*) FROM events)"
     assert query(shop.dsn, counts) == [(1, 1, 1)]
 
 
 def test_the_table_of_another_is_not_moved(shop: Shop) -> None:
     shop.by_hand("CREATE SCHEMA archive", "CREATE TABLE archive.orders (id integer)", "DROP TABLE orders CASCADE")
-    found = shop.drift().differences
-    assert not [one for one in map(str, found) if "SET SCHEMA" in one]
-    shop.fix(found)
+    differences = shop.drift().differences
+    assert not [text for text in map(str, differences) if "SET SCHEMA" in text]
+    shop.fix(differences)
     assert shop.drift().differences == ()
     assert query(shop.dsn, "SELECT count(*) FROM archive.orders") == [(0,)]
 
@@ -181,6 +181,6 @@ def test_what_a_views_columns_have_comes_back_with_the_view(server: Server, shop
     wanted = [catalog(dsn), catalog(other)]
     run_script(dsn, ["DROP VIEW open_orders"])
     for history in [*wanted, wanted[0]]:
-        found = differences_from(history, dsn)
-        run_script(dsn, [statement for each in found if each.sql for statement in split(each.sql)])
-        assert [str(one) for one in differences_from(history, dsn)] == []
+        differences = differences_from(history, dsn)
+        run_script(dsn, [statement for each in differences if each.sql for statement in split(each.sql)])
+        assert [str(difference) for difference in differences_from(history, dsn)] == []

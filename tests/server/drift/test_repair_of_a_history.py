@@ -269,10 +269,10 @@ def mended(history: list[str], by_hand: list[str], server: Server) -> tuple[Dsn,
         run_script(each, history)
     expected = catalog(wanted)
     run_script(dsn, by_hand)
-    found = differences_from(expected, dsn)
-    assert found
-    run_script(dsn, [statement for each in found if each.sql for statement in split(each.sql)])
-    return dsn, [str(one) for one in differences_from(expected, dsn)]
+    all_differences = differences_from(expected, dsn)
+    assert all_differences
+    run_script(dsn, [statement for each in all_differences if each.sql for statement in split(each.sql)])
+    return dsn, [str(difference) for difference in differences_from(expected, dsn)]
 
 
 @pytest.mark.parametrize(("history", "by_hand"), HISTORIES.values(), ids=list(HISTORIES))
@@ -365,10 +365,10 @@ def test_a_secret_option_of_a_foreign_table_is_not_shown(by_hand: list[str], ser
     run_script(dsn, ["ALTER USER MAPPING FOR PUBLIC SERVER s OPTIONS (SET password 'open sesame')"])
     assert differences_from(catalog(wanted), dsn) == ()
     run_script(dsn, [f"ALTER FOREIGN TABLE f OPTIONS ({', '.join(by_hand)})"])
-    [found] = differences_from(catalog(wanted), dsn)
-    assert "sesame" not in str(found)
-    assert "foreign table f has the options " in str(found)
-    run_script(dsn, split(found.sql or ""))
+    [difference] = differences_from(catalog(wanted), dsn)
+    assert "sesame" not in str(difference)
+    assert "foreign table f has the options " in str(difference)
+    run_script(dsn, split(difference.sql or ""))
     left = "".join(map(str, differences_from(catalog(wanted), dsn)))
     assert left.endswith("Set password as in the history: it isn't shown.") == any(
         "password" in each for each in by_hand
@@ -399,10 +399,10 @@ def test_a_note_tells_where_the_rows_of_a_partition_are_refused(
         run_script(each, history)
     table = "t_d" if "t_d" in " ".join(by_hand) else "t" if "DROP" in by_hand[0] else "t_1"
     run_script(dsn, [*by_hand, f"INSERT INTO {table} VALUES ({row})"])  # noqa: S608 - of the names above
-    [found] = differences_from(catalog(wanted), dsn)
-    assert note in (found.note or "")
+    [difference] = differences_from(catalog(wanted), dsn)
+    assert note in (difference.note or "")
     with pytest.raises(CheckViolationError):
-        run_script(dsn, split(found.sql or ""))
+        run_script(dsn, split(difference.sql or ""))
 
 
 @pytest.mark.parametrize(("options", "rows", "number"), [("(START 1000)", "", 1000), ("(START 1000)", "1005", 1006)])
@@ -432,11 +432,11 @@ def test_a_note_tells_of_the_grants_that_a_generated_column_loses(
     grant = ["GRANT SELECT (y) ON t TO PUBLIC"] if granted else []
     run_script(wanted, [GENERATED.format("integer", "x + 1"), *grant])
     run_script(dsn, [*by_hand, *grant])
-    found = differences_from(catalog(wanted), dsn)
-    run_script(dsn, [statement for each in found if each.sql for statement in split(each.sql)])
+    all_differences = differences_from(catalog(wanted), dsn)
+    run_script(dsn, [statement for each in all_differences if each.sql for statement in split(each.sql)])
     assert [str(each) for each in differences_from(catalog(wanted), dsn)] == []
     assert query(dsn, "SELECT attacl IS NULL FROM pg_attribute WHERE attname = 'y'") == [(True,)]
-    assert any("has to be granted again." in (each.note or "") for each in found) == granted
+    assert any("has to be granted again." in (each.note or "") for each in all_differences) == granted
 
 
 STORED = {
@@ -459,7 +459,7 @@ def test_an_attribute_of_the_type_of_tables_is_renamed_by_the_sql_of_its_note(se
     for each in (wanted, dsn):
         run_script(each, TYPED)
     run_script(dsn, ["ALTER TYPE c RENAME ATTRIBUTE b TO d CASCADE"])
-    found = [str(one) for one in differences_from(catalog(wanted), dsn)]
+    found = [str(difference) for difference in differences_from(catalog(wanted), dsn)]
     [rename] = [one.rpartition("run this instead: ")[2] for one in found if "run this instead" in one]
     run_script(dsn, [rename])
     assert differences_from(catalog(wanted), dsn) == ()
@@ -470,8 +470,10 @@ def test_columns_of_a_type_that_a_person_has_to_alter_are_left_to_that_person(se
     for each in (wanted, dsn):
         run_script(each, TYPED)
     run_script(dsn, ["ALTER TYPE c DROP ATTRIBUTE a CASCADE"])
-    found = {(one.kind, one.name): one.sql for one in differences_from(catalog(wanted), dsn)}
-    assert all(found[key] is None for key in [("composite type", "c"), ("column", "t.a"), ("column", "u.a")])
+    fixes = {
+        (difference.kind, difference.name): difference.sql for difference in differences_from(catalog(wanted), dsn)
+    }
+    assert all(fixes[key] is None for key in [("composite type", "c"), ("column", "t.a"), ("column", "u.a")])
 
 
 def test_what_the_former_owner_may_not_do_the_new_one_may_not_either(server: Server) -> None:
@@ -480,7 +482,7 @@ def test_what_the_former_owner_may_not_do_the_new_one_may_not_either(server: Ser
     role = f'"a ""role of {wanted.database}"'
     run_script(wanted, [TABLE, f"ALTER TABLE t OWNER TO {role}", f"REVOKE TRUNCATE ON t FROM {role}"])
     run_script(dsn, [TABLE])
-    found = differences(catalog(wanted), catalog(dsn))
-    of_the_table = [each for each in found if each.name == "t"]
+    all_differences = differences(catalog(wanted), catalog(dsn))
+    of_the_table = [each for each in all_differences if each.name == "t"]
     run_script(dsn, [statement for each in of_the_table if each.sql for statement in split(each.sql)])
     assert [str(each) for each in differences(catalog(wanted), catalog(dsn)) if each.name == "t"] == []

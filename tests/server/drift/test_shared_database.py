@@ -48,8 +48,8 @@ def test_a_change_of_a_siblings_object_is_the_siblings_drift(sharing, monorepo):
     wait(service_migrations.upgrade(depot))
     query(other, "ALTER TABLE depot ADD more text")
     query(dsn, "ALTER TABLE customers ADD phone text")
-    assert [one.name for one in wait(drift(shop)).differences] == ["customers.phone"]
-    assert [one.name for one in wait(drift(depot)).differences] == ["depot.more"]
+    assert [difference.name for difference in wait(drift(shop)).differences] == ["customers.phone"]
+    assert [difference.name for difference in wait(drift(depot)).differences] == ["depot.more"]
 
 
 def test_what_nobody_claims_is_seen_by_both(sharing, monorepo):
@@ -59,7 +59,7 @@ def test_what_nobody_claims_is_seen_by_both(sharing, monorepo):
     wait(service_migrations.upgrade(depot))
     query(dsn, "CREATE TABLE nobodys (id integer)")
     for service in (shop, depot):
-        assert [one.name for one in wait(drift(service)).differences] == ["nobodys"]
+        assert [difference.name for difference in wait(drift(service)).differences] == ["nobodys"]
 
 
 def test_a_history_that_leads_into_a_siblings_table_is_replayed_after_the_siblings(sharing, monorepo):
@@ -71,8 +71,8 @@ def test_a_history_that_leads_into_a_siblings_table_is_replayed_after_the_siblin
     wait(service_migrations.upgrade(shop))
     assert wait(drift(shop)).differences == ()
     query(dsn, "ALTER TABLE orders DROP CONSTRAINT fk_depot")
-    [found] = wait(drift(shop)).differences
-    assert found.sql == (
+    [difference] = wait(drift(shop)).differences
+    assert difference.sql == (
         "ALTER TABLE public.orders ADD CONSTRAINT fk_depot FOREIGN KEY (depot) REFERENCES public.depot(id);"
     )
     assert wait(drift(depot)).differences == ()
@@ -87,8 +87,8 @@ def test_a_service_with_a_schema_of_its_own_is_compared_there(monorepo, database
     query(dsn, "ALTER TABLE app.customers DROP CONSTRAINT ck_score")
     query(inside(server, dsn), "CREATE SCHEMA elsewhere")
     query(inside(server, dsn), "CREATE TABLE elsewhere.t (id integer)")
-    [found] = wait(drift(service)).differences
-    assert (found.name, found.sql) == (
+    [difference] = wait(drift(service)).differences
+    assert (difference.name, difference.sql) == (
         "app.customers.ck_score",
         "ALTER TABLE app.customers ADD CONSTRAINT ck_score CHECK ((score >= 0));",
     )

@@ -37,9 +37,9 @@ def dsn(database: Callable[..., Dsn]) -> Dsn:
 def service(monorepo: Monorepo, dsn: Dsn) -> Service:
     """A service at head."""
     monorepo.table_revision("billing", "a1", None)
-    found = monorepo.service("billing", dsn=dsn)
-    wait(service_migrations.upgrade(found))
-    return found
+    billing = monorepo.service("billing", dsn=dsn)
+    wait(service_migrations.upgrade(billing))
+    return billing
 
 
 def only(service: Service, **options: object) -> Finding:
@@ -50,9 +50,9 @@ def only(service: Service, **options: object) -> Finding:
 
 def statement(finding: Finding) -> str:
     """Return the SQL at the end."""
-    found = re.search(r": ([A-Z][^:]+;)$", finding.text)
-    assert found, finding.text
-    return found[1]
+    match = re.search(r": ([A-Z][^:]+;)$", finding.text)
+    assert match, finding.text
+    return match[1]
 
 
 async def beside(dsn: Dsn, sql: str, work: Callable[[], object]) -> object:
@@ -100,8 +100,8 @@ def test_what_the_pre_flight_refuses_is_found(service, dsn, monorepo):
     assert finding.severity == "error"
     ran = monorepo.inv("db.doctor", "--json")
     assert ran.code == 78
-    (found,) = (each for each in json.loads(ran.out) if each["about"] != "end of life")
-    assert (found["service"], found["severity"], found["exit_code"]) == ("billing", "error", 78)
+    (problem,) = (each for each in json.loads(ran.out) if each["about"] != "end of life")
+    assert (problem["service"], problem["severity"], problem["exit_code"]) == ("billing", "error", 78)
     query(dsn, statement(finding))
     assert wait(examine(service)) == ()
 
@@ -290,8 +290,8 @@ def test_a_env_without_a_password_may_be_read_by_others(service, monorepo, dsn, 
     (monorepo.root / ".env").chmod(0o644)
     path.chmod(0o644)
     with caplog.at_level(logging.WARNING, "service_migrations"):
-        found = wait(examine(service))
-    assert [finding.about for finding in found] == ["connection"]
+        problems = wait(examine(service))
+    assert [finding.about for finding in problems] == ["connection"]
     assert "chmod" not in caplog.text
 
 
@@ -331,7 +331,11 @@ def test_locks_shows_who_holds_the_migration_lock_who_waits_and_who_is_just_conn
     ]
     (shown,) = json.loads(as_json.out)
     assert shown["services"] == ["billing", "catalog"]
-    assert [(one["holds"], one["waits"]) for one in shown["runners"]] == [(True, False), (False, True), (False, False)]
+    assert [(runner["holds"], runner["waits"]) for runner in shown["runners"]] == [
+        (True, False),
+        (False, True),
+        (False, False),
+    ]
     assert not query(dsn, "SELECT FROM pg_locks WHERE locktype = 'advisory'")
 
 

@@ -36,10 +36,10 @@ def dsn(database: Callable[..., Dsn]) -> Dsn:
 def service(monorepo: Monorepo, dsn: Dsn) -> Service:
     """A service with two revisions, at the first."""
     monorepo.table_revision("billing", "a1", None)
-    found = monorepo.service("billing", dsn=dsn)
-    wait(service_migrations.upgrade(found))
+    billing = monorepo.service("billing", dsn=dsn)
+    wait(service_migrations.upgrade(billing))
     monorepo.table_revision("billing", "b2", "a1", "second")
-    return found
+    return billing
 
 
 def open_to_all(server: Server, dsn: Dsn) -> None:
@@ -64,9 +64,9 @@ def refused(service: Service, dsn: Dsn, kind: type[MigrationError] = Configurati
 
 def mend(message: str, dsn: Dsn) -> None:
     """Run the SQL at the end of a line."""
-    found = re.search(r"run: ([A-Z][^:]+;)$", message)
-    assert found, message
-    query(dsn, found[1])
+    match = re.search(r"run: ([A-Z][^:]+;)$", message)
+    assert match, message
+    query(dsn, match[1])
 
 
 def upgraded(service: Service) -> None:

@@ -54,8 +54,8 @@ def created(world: World) -> set[str]:
 
 
 def status(world: World) -> dict[str, object]:
-    (found,) = json.loads(inv(world, "db.status", "--json").out)
-    return {key: found[key] for key in ("current", "head", "heads", "pending", "state")}
+    (row,) = json.loads(inv(world, "db.status", "--json").out)
+    return {key: row[key] for key in ("current", "head", "heads", "pending", "state")}
 
 
 @pytest.mark.parametrize("label", ["head", "base", "a@b", "+1", "a b", "x:y", "release-2"])

@@ -78,8 +78,8 @@ def test_a_command_prints_the_same_whether_or_not_files_are_imported(billing: Mo
 
 def test_a_blank_revision_is_written_the_same_whether_or_not_files_are_imported(billing: Monorepo) -> None:
     texts = []
-    for way in ("own", "alembic"):
-        code, path, err, _ = ran(billing, way, "db.revision", "--empty", "-m", "Add the größte of things.")
+    for reader in ("own", "alembic"):
+        code, path, err, _ = ran(billing, reader, "db.revision", "--empty", "-m", "Add the größte of things.")
         assert code == 0, err
         file = billing.root / path.strip()
         revision = re.search(r"_([0-9a-f]{12})_", file.name)
@@ -89,7 +89,7 @@ def test_a_blank_revision_is_written_the_same_whether_or_not_files_are_imported(
         seen = (file.name, file.read_text(encoding="utf-8"), heads.read_text(encoding="utf-8"), err)
         texts.append([date.sub("DATE", text.replace(revision[1], "ID")) for text in seen])
         imported = list(file.parent.glob("__pycache__/[0-9].*.pyc"))
-        assert len(imported) == (len(HISTORY) if way == "alembic" else 0)
+        assert len(imported) == (len(HISTORY) if reader == "alembic" else 0)
         file.unlink()
         heads.unlink()
     assert texts[0] == texts[1]
@@ -112,10 +112,10 @@ def test_a_gate_finds_a_history_whose_service_has_another_name_now(monorepo: Mon
     (monorepo.root / "migrations/versions/notes/helper.py").write_text("x = 1\n", encoding="utf-8")
     assert monorepo.inv("db.heads", "--check", "--write").code == 0
     (monorepo.root / "services/mailer").rename(monorepo.root / "services/notifier")
-    found = monorepo.inv("db.heads", "--check")
+    result = monorepo.inv("db.heads", "--check")
     line = "migrations/versions/mailer: it has revisions, and there is no service mailer. Was its service renamed?"
-    assert (found.code, line in found.err) == (3, True), found.text
-    assert "versions/notes" not in found.text
+    assert (result.code, line in result.err) == (3, True), result.text
+    assert "versions/notes" not in result.text
     # of one service, and without the check, only the asked question is answered
     for words in (("db.heads",), ("db.heads", "--check", "--service", "billing")):
         assert monorepo.inv(*words).code == 0

@@ -57,8 +57,8 @@ def test_a_revision_that_needs_one_of_the_other_branch_is_rebased_too(repo: Mono
     path.write_text(path.read_text(encoding="utf-8") + "\ndepends_on = 'm3'\n", encoding="utf-8")
     ran = repo.inv(*REBASE)
     assert ran.code == 0, ran.text
-    found = parents(repo)
-    assert (found["m2"], found["n2"]) == (("t2",), ("u2",))
+    parents_by_id = parents(repo)
+    assert (parents_by_id["m2"], parents_by_id["n2"]) == (("t2",), ("u2",))
     assert repo.inv("db.heads", "--check").code == 0
 
 

@@ -74,7 +74,7 @@ def test_heads_that_share_revisions_of_mine_move_with_them(repo: Monorepo) -> No
     repo.table_revision("billing", "x3", "m2", "x3")
     done(repo, *REBASE, "--revision", "m3", "--onto", "t2")
     assert parents(repo)["m2"] == ("t2",)
-    assert {"x3", "m3"} == {"m3", "x3"} - {parent for found in parents(repo).values() for parent in found}
+    assert {"x3", "m3"} == {"m3", "x3"} - {parent for value in parents(repo).values() for parent in value}
 
 
 @pytest.mark.parametrize(

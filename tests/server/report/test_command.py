@@ -163,13 +163,13 @@ def test_without_any_settings_the_page_has_histories_and_models(monorepo: Monore
     monorepo.revision("beta", "r3", "r1")
     ran = monorepo.inv("db.report", "--html", "report.html")
     assert ran.code == monorepo.inv("db.status").code != 0
-    found = rows(monorepo.root / "report.html")
-    assert found["alpha"][0] == "no settings"
-    assert "DATABASE_DSN is missing" in found["alpha"][1]
-    assert "2 heads" in found["beta"][1]
+    printed_rows = rows(monorepo.root / "report.html")
+    assert printed_rows["alpha"][0] == "no settings"
+    assert "DATABASE_DSN is missing" in printed_rows["alpha"][1]
+    assert "2 heads" in printed_rows["beta"][1]
     text = (monorepo.root / "report.html").read_text(encoding="utf-8")
     assert text.count('<g class="entity') == 2
-    data = [json.loads(found) for found in re.findall(r'application/json" id="data-\d">(.*?)</script>', text)]
+    data = [json.loads(match) for match in re.findall(r'application/json" id="data-\d">(.*?)</script>', text)]
     assert [len(each["revisions"]) for each in data] == [1, 3]
     assert [each["heads"] for each in data] == [[0], [0, 1]]
 

@@ -89,7 +89,7 @@ def repo(monorepo: Monorepo, database: Callable[..., Dsn]) -> Monorepo:
 
 def test_tables_have_owners_columns_and_keys_and_no_bookkeeping(repo: Monorepo) -> None:
     service = repo.find("sales")
-    (found,) = asyncio.run(gather([service])).databases
+    (database,) = asyncio.run(gather([service])).databases
     odd = Entity(
         "Far away.odd, (name",
         "",
@@ -99,9 +99,9 @@ def test_tables_have_owners_columns_and_keys_and_no_bookkeeping(repo: Monorepo) 
             Attribute("number", "integer", ("FK",)),
         ),
     )
-    assert found.entities == (odd, ORDERS, LINES, Entity("parts", "", (Attribute("id", "integer"),)))
-    assert found.references == (Reference(odd.name, ("shop", "number"), "Orders", ("shop", "number")), KEY)
-    assert (found.services, found.problems) == (("sales",), ())
+    assert database.entities == (odd, ORDERS, LINES, Entity("parts", "", (Attribute("id", "integer"),)))
+    assert database.references == (Reference(odd.name, ("shop", "number"), "Orders", ("shop", "number")), KEY)
+    assert (database.services, database.problems) == (("sales",), ())
 
 
 def test_models_give_the_same_tables_as_their_database(repo: Monorepo) -> None:

@@ -240,12 +240,12 @@ def test_a_database_in_the_middle_of_a_squash_gets_no_stamp_past_what_it_lacks(
     path.unlink()
     ran = monorepo.inv("db.adopt", "--verify", "--service", "billing")
     assert ran.code == 3, ran
-    (found,) = json.loads(monorepo.inv("db.adopt", "--verify", "--json", "--service", "billing").out)
+    (row,) = json.loads(monorepo.inv("db.adopt", "--verify", "--json", "--service", "billing").out)
     if gone == "middle":
         assert "is nearest to b2; its version table says a1, which no file has" in ran.out
         assert "Run: inv db.stamp" not in ran.text
         assert "Upgrade it with the files of before; or, if it was at their head, run the SQL first." in ran.err
-        assert found["command"] is None
+        assert row["command"] is None
         query(dsn, lacks)
         ran = monorepo.inv("db.adopt", "--verify", "--service", "billing")
     assert (

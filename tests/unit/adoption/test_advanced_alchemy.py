@@ -98,12 +98,12 @@ def files(config: str, more: str = "", place: str = "shop/config.py", module: st
 def test_version_table_and_dsn_are_those_of_its_configuration(tmp_path, case, place, module):
     config, expected = CASES[case]
     service(tmp_path, **files(config, place=place, module=module))
-    [found] = survey(tmp_path)
-    assert (found.version_table, found.version_table_schema, found.dsn.dsn_key) == expected
-    assert found.models
-    assert found.models.name == "shop.models"
-    assert found.hooks == ()
-    assert [str(note) for note in found.notes] == []
+    [plain_service] = survey(tmp_path)
+    assert (plain_service.version_table, plain_service.version_table_schema, plain_service.dsn.dsn_key) == expected
+    assert plain_service.models
+    assert plain_service.models.name == "shop.models"
+    assert plain_service.hooks == ()
+    assert [str(note) for note in plain_service.notes] == []
 
 
 @pytest.mark.parametrize("base", ["BigIntBase", "UUIDAuditBase", "UUIDv7Base", "base.NanoIDBase"])
@@ -114,24 +114,24 @@ def test_a_model_whose_table_has_the_name_of_its_class_is_found(tmp_path, base):
     )
     given["shop/base.py"] = f"class Ours({base}):\n    __abstract__ = True\n"
     service(tmp_path, **given)
-    [found] = survey(tmp_path)
-    assert found.models
-    assert found.models.name == "shop.models"
-    assert [str(note) for note in found.notes] == []
+    [plain_service] = survey(tmp_path)
+    assert plain_service.models
+    assert plain_service.models.name == "shop.models"
+    assert [str(note) for note in plain_service.notes] == []
 
 
 def test_what_a_team_has_put_into_its_env_py_is_a_hook(tmp_path):
     more = "@writer.rewrites(object)\ndef changed(context, revision, op):\n    return op\n"
     service(tmp_path, **files(CASES["its defaults"][0], more))
-    [found] = survey(tmp_path)
-    assert [hook.name for hook in found.hooks] == ["process_revision_directives"]
+    [plain_service] = survey(tmp_path)
+    assert [hook.name for hook in plain_service.hooks] == ["process_revision_directives"]
 
 
 def test_a_version_table_that_is_computed_is_to_be_said(tmp_path):
     config = 'config = AlembicAsyncConfig(version_table_name=compute(), script_location="shop/migrations")'
     service(tmp_path, **files(config))
-    [found] = survey(tmp_path)
-    texts = [str(note) for note in found.notes]
+    [plain_service] = survey(tmp_path)
+    texts = [str(note) for note in plain_service.notes]
     assert "version_table can't be read from it; set version_table in the table." in texts[0]
     assert "apps/shop/shop/config.py:4" in texts[0]
 
@@ -144,6 +144,9 @@ def test_a_package_without_an_init_is_found_by_how_the_team_imports_it(tmp_path,
     given = files(f"{line}\n{CASES['its defaults'][0]}")
     del given["shop/__init__.py"]
     service(tmp_path, **given)
-    [found] = survey(tmp_path)
-    assert found.models
-    assert (found.models.name, found.relative(found.models.source)) == ("shop.models", "apps/shop")
+    [plain_service] = survey(tmp_path)
+    assert plain_service.models
+    assert (plain_service.models.name, plain_service.relative(plain_service.models.source)) == (
+        "shop.models",
+        "apps/shop",
+    )

@@ -9,8 +9,8 @@ from tests.support.plain_alembic import revision, service, write
 
 
 def notes(root: Path, kind: str) -> list[str]:
-    (found,) = survey(root)
-    return [note.text for note in found.notes if note.kind == kind]
+    (plain_service,) = survey(root)
+    return [note.text for note in plain_service.notes if note.kind == kind]
 
 
 HELPER = """

@@ -32,8 +32,8 @@ WORKS = {
 
 
 def only(root: Path) -> PlainService:
-    (found,) = survey(root)
-    return found
+    (plain_service,) = survey(root)
+    return plain_service
 
 
 def hooks(found: PlainService) -> list[str]:

@@ -213,9 +213,9 @@ LAYOUTS: dict[str, tuple[str, dict[str, str | None], str, int]] = {
 def test_the_line_that_models_lack_brings_each_of_their_tables(name: str, tmp_path: Path) -> None:
     imports, files, expected, count = LAYOUTS[name]
     service(tmp_path, **{"alembic/env.py": env(imports=imports), "shop/__init__.py": "", **files})
-    (found,) = survey(tmp_path)
-    models = found.models
+    (plain_service,) = survey(tmp_path)
+    models = plain_service.models
     assert models
     assert models.export == expected
 
-    assert assembled(tmp_path, found) == (str(count), "")
+    assert assembled(tmp_path, plain_service) == (str(count), "")

@@ -21,8 +21,8 @@ HARMLESS = {
 
 
 def notes(root: Path, kind: str) -> list[str]:
-    (found,) = survey(root)
-    return [note.text for note in found.notes if note.kind == kind]
+    (plain_service,) = survey(root)
+    return [note.text for note in plain_service.notes if note.kind == kind]
 
 
 @pytest.mark.parametrize("name", HARMLESS)

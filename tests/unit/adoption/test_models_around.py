@@ -21,8 +21,8 @@ class Catalogue:
 
 
 def only(root: Path) -> PlainService:
-    (found,) = survey(root)
-    return found
+    (plain_service,) = survey(root)
+    return plain_service
 
 
 def plugin(root: Path, files: dict[str, str], *, neighbour: bool = False) -> None:

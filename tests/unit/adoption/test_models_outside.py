@@ -24,8 +24,8 @@ def package(
 
 
 def only(root: Path) -> PlainService:
-    (found,) = survey(root)
-    return found
+    (service,) = survey(root)
+    return service
 
 
 LAYOUTS: dict[str, tuple[dict[str, str], str, str, int]] = {
@@ -94,11 +94,11 @@ LAYOUTS: dict[str, tuple[dict[str, str], str, str, int]] = {
 def test_models_that_env_py_does_not_import_are_found_by_a_base(name: str, ini: str | None, tmp_path: Path) -> None:
     files, models, export, count = LAYOUTS[name]
     package(tmp_path, "shop/db/migration/alembic", files, ini)
-    found = only(tmp_path)
-    assert found.state == "new", found.notes
-    assert found.models
-    assert (found.models.name, found.models.export, found.models.others) == (models, export, ())
-    assert assembled(tmp_path, found) == (str(count), "")
+    service = only(tmp_path)
+    assert service.state == "new", service.notes
+    assert service.models
+    assert (service.models.name, service.models.export, service.models.others) == (models, export, ())
+    assert assembled(tmp_path, service) == (str(count), "")
 
 
 def test_modules_of_which_none_brings_all_are_named(tmp_path: Path) -> None:
@@ -136,14 +136,14 @@ def test_each_of_several_bases_has_its_models_found(target: str, tmp_path: Path)
 def test_a_package_that_has_the_env_py_is_not_imported_as_a_whole(tmp_path: Path) -> None:
     parts = {f"shop/db/{name}.py": f"from shop.db.base import Base\n{classes(name.title())}" for name in "ab"}
     package(tmp_path, "shop/db/migration", {**parts, "shop/db/migration/__init__.py": ""})
-    found = only(tmp_path)
-    assert found.models
-    assert (found.models.name, found.models.others) == ("shop.db.a", ("shop.db.b",))
+    service = only(tmp_path)
+    assert service.models
+    assert (service.models.name, service.models.others) == ("shop.db.a", ("shop.db.b",))
 
     (tmp_path / "shop/db/migration/__init__.py").unlink()  # no import of the package finds it
-    found = only(tmp_path)
-    assert found.models
-    assert (found.models.name, found.models.others) == ("shop.db", ())
+    service = only(tmp_path)
+    assert service.models
+    assert (service.models.name, service.models.others) == ("shop.db", ())
 
 
 def test_models_of_another_service_on_the_same_base_are_its_own(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_models_of_another_service_on_the_same_base_are_its_own(tmp_path: Path) 
             f"shop/{name}/tables.py": f"from shop.db.base import Base\n{classes(name.title())}",
         }
         package(tmp_path, f"shop/{name}/migrations", files)
-    models = {found.name: found.models for found in survey(tmp_path)}
+    models = {service.name: service.models for service in survey(tmp_path)}
     assert {name: (each.name, each.others) for name, each in models.items() if each} == {
         "bills": ("shop.bills.tables", ()),
         "orders": ("shop.orders.tables", ()),

@@ -113,8 +113,8 @@ def read(root: Path, helper: str, text: str) -> PlainService:
     (root / "kit").mkdir()
     (root / "kit/__init__.py").touch()
     (root / "kit/runner.py").write_text(helper)
-    (found,) = survey(root)
-    return found
+    (plain_service,) = survey(root)
+    return plain_service
 
 
 @pytest.mark.parametrize(
@@ -142,18 +142,18 @@ main()
 )
 def test_the_options_of_an_object_of_a_shared_file_are_read(text: str, tmp_path: Path) -> None:
     """With the usual version table instead, the first upgrade would run the whole history again."""
-    found = read(tmp_path, HELPER, IMPORTS + text)
-    assert found.version_table == "shop_version"
-    assert found.dsn.dsn_key == "SHOP_DATABASE_URL"
-    assert [(hook.text, hook.path.name, hook.line) for hook in found.hooks] == [
+    rows = read(tmp_path, HELPER, IMPORTS + text)
+    assert rows.version_table == "shop_version"
+    assert rows.dsn.dsn_key == "SHOP_DATABASE_URL"
+    assert [(hook.text, hook.path.name, hook.line) for hook in rows.hooks] == [
         ("on_version_apply=print", "runner.py", LINE)
     ]
 
 
 def test_what_a_class_of_the_service_does_is_a_hook_at_its_own_line(tmp_path: Path) -> None:
-    found = read(tmp_path, HELPER, IMPORTS + OWN)
-    assert found.version_table == "shop_version"
-    hooks = {(hook.path.name, hook.line) for hook in found.hooks if "runs SQL" in hook.text}
+    rows = read(tmp_path, HELPER, IMPORTS + OWN)
+    assert rows.version_table == "shop_version"
+    hooks = {(hook.path.name, hook.line) for hook in rows.hooks if "runs SQL" in hook.text}
     assert hooks == {("env.py", 7)}
 
 
@@ -181,10 +181,10 @@ def test_attributes_of_a_class_and_fields_of_a_dataclass_are_read(
 
 
 def test_an_object_of_a_class_in_env_py_itself_is_read(tmp_path: Path) -> None:
-    found = read(tmp_path, "", f'{HELPER}\nfrom shop.models import Base\n\nRunner(Base.metadata, "shop").run()\n')
-    assert found.version_table == "shop_version"
-    assert found.dsn.dsn_key == "SHOP_DATABASE_URL"
-    assert [(hook.path.name, hook.line) for hook in found.hooks] == [("env.py", LINE)]
+    rows = read(tmp_path, "", f'{HELPER}\nfrom shop.models import Base\n\nRunner(Base.metadata, "shop").run()\n')
+    assert rows.version_table == "shop_version"
+    assert rows.dsn.dsn_key == "SHOP_DATABASE_URL"
+    assert [(hook.path.name, hook.line) for hook in rows.hooks] == [("env.py", LINE)]
 
 
 @pytest.mark.parametrize(
@@ -203,19 +203,19 @@ def test_an_attribute_that_is_given_twice_is_left_to_a_person(change: tuple[str,
         "        self.metadata = metadata\n",
         "        self.metadata = metadata\n        self.version_table = version_table\n",
     )
-    found = read(tmp_path, helper.replace(*change), f"{IMPORTS}Runner(Base.metadata, 'shop').run()\n")
-    assert any("version_table can't be read" in note.text for note in found.notes)
+    rows = read(tmp_path, helper.replace(*change), f"{IMPORTS}Runner(Base.metadata, 'shop').run()\n")
+    assert any("version_table can't be read" in note.text for note in rows.notes)
 
 
 def test_options_that_a_method_adds_are_not_passed_over(tmp_path: Path) -> None:
     helper = HELPER.replace(
         "    def online(self):", '    def online(self):\n        self.options["version_table_schema"] = "x"'
     )
-    found = read(tmp_path, helper, f"{IMPORTS}Runner(Base.metadata, 'shop').run()\n")
-    assert any("options of configure() can't be read" in hook.text for hook in found.hooks)
+    rows = read(tmp_path, helper, f"{IMPORTS}Runner(Base.metadata, 'shop').run()\n")
+    assert any("options of configure() can't be read" in hook.text for hook in rows.hooks)
 
 
 def test_two_objects_are_two_histories_and_left_to_a_person(tmp_path: Path) -> None:
     text = "Runner(Base.metadata, 'shop').run()\nRunner(Base.metadata, 'other').run()\n"
-    found = read(tmp_path, HELPER, IMPORTS + text)
-    assert any("version_table can't be read" in note.text for note in found.notes)
+    rows = read(tmp_path, HELPER, IMPORTS + text)
+    assert any("version_table can't be read" in note.text for note in rows.notes)

@@ -14,8 +14,8 @@ UNREAD = "its own sqlalchemy.url is not; name its database by DATABASE_DSN in th
 
 def others(root: Path) -> list[str]:
     """Return the notes of the one service on further sections."""
-    (found,) = survey(root)
-    return [str(note) for note in found.notes if "has the same revisions as" in note.text]
+    (plain_service,) = survey(root)
+    return [str(note) for note in plain_service.notes if "has the same revisions as" in note.text]
 
 
 def test_a_section_with_the_same_revisions_is_named(tmp_path: Path) -> None:

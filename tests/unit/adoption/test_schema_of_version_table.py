@@ -47,9 +47,9 @@ def test_version_table_is_where_plain_alembic_has_put_it(
 ) -> None:
     files = {"shop/models.py": models, "alembic/env.py": env_py, ".env": f"DATABASE_URL={dsn}\n"}
     service(tmp_path, **files)
-    (found,) = survey(tmp_path)
-    assert found.version_table_schema == schema
-    assert ("version table public.alembic_version" in found.summary()) is (schema == "public")
+    (plain_service,) = survey(tmp_path)
+    assert plain_service.version_table_schema == schema
+    assert ("version table public.alembic_version" in plain_service.summary()) is (schema == "public")
 
 
 ENGINE = """
@@ -93,8 +93,8 @@ CONFIGURE = "        context.configure(connection=connection"
 def test_a_search_path_counts_where_a_session_begins(tmp_path: Path, files: dict[str, str], schema: str | None) -> None:
     usual = {"shop/models.py": IN_SALES, ".env": "DATABASE_URL=postgresql://app:x@h/shop\n"}
     service(tmp_path, **usual | files)
-    (found,) = survey(tmp_path)
-    assert found.version_table_schema == schema
+    (plain_service,) = survey(tmp_path)
+    assert plain_service.version_table_schema == schema
 
 
 def test_the_table_says_where_the_version_table_of_an_adopted_service_is(tmp_path: Path) -> None:
@@ -105,5 +105,5 @@ def test_the_table_says_where_the_version_table_of_an_adopted_service_is(tmp_pat
     corrected = text.replace('version_table_schema = "public"\n', "")
     assert corrected != text
     table.write_text(corrected, encoding="utf-8")
-    (found,) = survey(tmp_path)
-    assert (found.state, found.version_table_schema) == ("adopted", None)
+    (plain_service,) = survey(tmp_path)
+    assert (plain_service.state, plain_service.version_table_schema) == ("adopted", None)

@@ -16,10 +16,13 @@ def test_an_env_py_that_leaves_everything_to_a_module_of_several_histories_is_fo
     )
     files = {"alembic/env.py": shared, "alembic.ini": ""}
     service(tmp_path, **files)
-    (found,) = survey(tmp_path)
-    assert (list(found.revisions.down), found.models and found.models.name) == (["0001"], "shop.models")
+    (plain_service,) = survey(tmp_path)
+    assert (list(plain_service.revisions.down), plain_service.models and plain_service.models.name) == (
+        ["0001"],
+        "shop.models",
+    )
     text = "apps/shop/alembic/env.py:1: it doesn't call context.configure() itself, so the options aren't known."
-    assert f"hook: {text}" in map(str, found.notes)
+    assert f"hook: {text}" in map(str, plain_service.notes)
 
 
 def test_an_env_py_of_something_else_is_no_history(tmp_path: Path) -> None:
@@ -34,9 +37,9 @@ def test_an_ini_inside_of_its_scripts_is_run_in_a_folder_above(tmp_path: Path, t
     if top:
         (tmp_path / top).mkdir()
     service(tmp_path, **{"alembic/alembic.ini": INI, "alembic.ini": ""})
-    (found,) = survey(tmp_path)
-    assert (found.state, found.relative(found.script_location)) == ("new", "apps/shop/alembic")
-    assert found.relative(found.path) == "apps/shop"
+    (plain_service,) = survey(tmp_path)
+    assert (plain_service.state, plain_service.relative(plain_service.script_location)) == ("new", "apps/shop/alembic")
+    assert plain_service.relative(plain_service.path) == "apps/shop"
 
 
 def test_an_ini_in_scripts_that_others_share_is_no_history(tmp_path: Path) -> None:
@@ -44,7 +47,7 @@ def test_an_ini_in_scripts_that_others_share_is_no_history(tmp_path: Path) -> No
         tmp_path,
         **{"shared/scripts/alembic.ini": INI.replace("= alembic", "= scripts"), "shared/scripts/env.py": env()},
     )
-    assert [found.name for found in survey(tmp_path)] == ["shop"]
+    assert [plain_service.name for plain_service in survey(tmp_path)] == ["shop"]
 
 
 def test_the_metadata_of_a_library_is_exported_by_its_import(tmp_path: Path) -> None:
@@ -56,10 +59,10 @@ def test_the_metadata_of_a_library_is_exported_by_its_import(tmp_path: Path) -> 
         "shop/models.py": f"{BASE}\n\n\nclass Order(Base):\n    __tablename__ = 'orders'\n",
     }
     service(tmp_path, **files)
-    (found,) = survey(tmp_path)
-    assert found.models is not None
+    (plain_service,) = survey(tmp_path)
+    assert plain_service.models is not None
     line = f'{BASE}; metadata = Base.metadata; __all__ = ["metadata"]'
-    assert (found.models.name, found.models.export) == ("shop.app", line)
+    assert (plain_service.models.name, plain_service.models.export) == ("shop.app", line)
 
 
 FLASK = "from shop.database import db\n{}\n\nclass {}(db.Model):\n    __tablename__ = {!r}\n"
@@ -85,9 +88,9 @@ def test_models_are_listed_only_where_the_list_has_all_of_them(
         "shop/database.py": "from flask_sqlalchemy import SQLAlchemy\n\ndb = SQLAlchemy()\n",
     }
     service(tmp_path, **files)
-    (found,) = survey(tmp_path)
-    assert found.models is not None
-    assert (found.models.name, found.models.export) == ("shop.models", expected)
+    (plain_service,) = survey(tmp_path)
+    assert plain_service.models is not None
+    assert (plain_service.models.name, plain_service.models.export) == ("shop.models", expected)
 
 
 TYPE = """
@@ -125,7 +128,7 @@ def test_a_type_that_is_another_one_over_asyncpg_needs_psycopg(
         "alembic/versions/0002.py": "from shop.types import Encoded\n" + revision("0002", "0001"),
     }
     service(tmp_path, **files)
-    (found,) = survey(tmp_path)
-    notes = [str(note) for note in found.notes if note.kind == "driver"]
+    (plain_service,) = survey(tmp_path)
+    notes = [str(note) for note in plain_service.notes if note.kind == "driver"]
     assert notes == ([f"driver: apps/shop/shop/types.py:10: {expected}."] if expected else [])
-    assert found.driver == ("psycopg" if expected else None)
+    assert plain_service.driver == ("psycopg" if expected else None)

@@ -17,8 +17,8 @@ READS = "import os\nSQLALCHEMY_DATABASE_URI = os.environ['{}']\n"
 
 
 def only(root: Path) -> PlainService:
-    (found,) = survey(root)
-    return found
+    (plain_service,) = survey(root)
+    return plain_service
 
 
 def to_do(found: PlainService) -> list[str]:

@@ -415,12 +415,12 @@ def test_sections_that_share_an_env_py_are_services_of_their_own(tmp_path):
     ]
     files = {f"migrations/versions/{name}/1.py": revision(f"1{name}", None) for name in names}
     write(tmp_path, {"alembic.ini": "".join(sections), "migrations/env.py": env(), "shop/models.py": MODELS, **files})
-    found = survey(tmp_path)
-    assert [(each.name, each.revisions.heads) for each in found] == [
+    services = survey(tmp_path)
+    assert [(each.name, each.revisions.heads) for each in services] == [
         ("orders", ("1orders",)),
         ("users", ("1users",)),
     ]
-    assert [str(note).split()[2] for each in found for note in each.notes if "the DSN itself" in str(note)] == [
+    assert [str(note).split()[2] for each in services for note in each.notes if "the DSN itself" in str(note)] == [
         "alembic.ini:4",
         "alembic.ini:8",
     ]
@@ -1097,18 +1097,18 @@ def test_a_configuration_without_env_py_and_revisions_is_a_template_and_no_servi
         path = tmp_path / "library" / "templates" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    assert [found.name for found in survey(tmp_path)] == ["shop"]
+    assert [plain_service.name for plain_service in survey(tmp_path)] == ["shop"]
 
 
 def test_a_folder_with_a_placeholder_in_its_name_is_a_template(tmp_path: Path) -> None:
     service(tmp_path)
     service(tmp_path, "templates/{{cookiecutter.name}}")
-    assert [found.name for found in survey(tmp_path)] == ["shop"]
+    assert [plain_service.name for plain_service in survey(tmp_path)] == ["shop"]
 
 
 def test_this_repository_has_nothing_left_to_adopt() -> None:
     root = Path(__file__).parents[3]
-    places = [found.path for found in survey(root) if not found.adopted]
+    places = [plain_service.path for plain_service in survey(root) if not plain_service.adopted]
     assert [path for path in places if not path.is_relative_to(root / "tests")] == []
 
 
@@ -1492,7 +1492,7 @@ def test_of_histories_that_share_models_the_one_that_has_them_is_adopted(tmp_pat
 def test_folders_that_name_no_service_are_passed_over_and_names_are_valid_and_different(tmp_path):
     for folder in ("apps/billing-api/backend", "apps/orders/backend", "libs/orders", "2fast"):
         service(tmp_path, folder)
-    assert [found.name for found in survey(tmp_path)] == [
+    assert [plain_service.name for plain_service in survey(tmp_path)] == [
         "apps_orders_backend",
         "billing_api",
         "libs_orders",
@@ -1722,7 +1722,7 @@ level = WARNING
         tmp_path,
         **{"alembic.ini": ini, "alembic/versions/0001_first.py": None, "alembic/orders/01.py": revision("01", None)},
     )
-    assert [found.name for found in survey(tmp_path)] == ["orders"]
+    assert [plain_service.name for plain_service in survey(tmp_path)] == ["orders"]
 
 
 @pytest.mark.parametrize(

@@ -143,13 +143,13 @@ def test_an_option_that_names_options_which_name_others_is_filled_in(tmp_path: P
 def test_two_databases_whose_names_differ_in_case_are_two(tmp_path: Path) -> None:
     for name, database in (("one", "Shop"), ("two", "shop")):
         service(tmp_path, f"apps/{name}", **{".env": f"DATABASE_URL=postgresql://u@localhost/{database}\n"})
-    assert [found.state for found in survey(tmp_path)] == ["new", "new"]
+    assert [plain_service.state for plain_service in survey(tmp_path)] == ["new", "new"]
 
 
 def test_the_usual_port_is_the_same_server(tmp_path: Path) -> None:
     for name, host in (("one", "LOCALHOST:5432"), ("two", "localhost")):
         service(tmp_path, f"apps/{name}", **{".env": f"DATABASE_URL=postgresql://u@{host}/shop\n"})
-    assert [found.state for found in survey(tmp_path)] == ["blocked", "blocked"]
+    assert [plain_service.state for plain_service in survey(tmp_path)] == ["blocked", "blocked"]
 
 
 def test_an_option_of_new_revisions_that_is_a_number_of_toml_is_there(tmp_path: Path) -> None:

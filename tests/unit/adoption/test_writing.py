@@ -179,7 +179,7 @@ def test_a_blocked_service_and_one_of_another_database_are_no_services(tmp_path)
 @pytest.mark.parametrize("folder", ["apps/billing-api", "apps/orders/backend", "2fast"])
 def test_a_folder_whose_name_cant_be_the_services_gets_a_path(tmp_path, folder):
     shop(tmp_path, "orders", folder)
-    (name,) = [found.name for found in survey(tmp_path)]
+    (name,) = [plain_service.name for plain_service in survey(tmp_path)]
     adopt(tmp_path)
     assert [(each.name, each.relative(each.path)) for each in Monorepo.at(tmp_path).services()] == [(name, folder)]
 
@@ -192,7 +192,9 @@ def test_a_squashed_history_is_read_without_its_old_files(tmp_path):
     orders, billing = (Monorepo.at(tmp_path).find(name) for name in ("orders", "billing"))
     assert [sorted(read(service).heads) for service in (orders, billing)] == [["0001"], ["0001"]]
     assert table(tmp_path)["service"] == {"orders": {"recursive_version_locations": False}}
-    assert [note for found in survey(tmp_path) for note in found.notes if "folders below" in note.text] == []
+    assert [
+        note for plain_service in survey(tmp_path) for note in plain_service.notes if "folders below" in note.text
+    ] == []
     assert adopt(tmp_path) == []
 
 
@@ -248,9 +250,9 @@ def test_a_repository_of_one_service_at_its_top_keeps_its_ini_and_its_folder(tmp
     assert tomllib.loads(after["pyproject.toml"].decode())["tool"]["alembic"] == {
         "script_location": "%(here)s/migrations_environment"
     }
-    (found,) = Monorepo.at(tmp_path).services()
-    assert (found.name, found.relative(found.versions)) == ("my_orders", "migrations/versions")
-    assert [each.revision for each in read(found).revisions] == ["a"]
+    (plain_service,) = Monorepo.at(tmp_path).services()
+    assert (plain_service.name, plain_service.relative(plain_service.versions)) == ("my_orders", "migrations/versions")
+    assert [each.revision for each in read(plain_service).revisions] == ["a"]
     assert adopt(tmp_path) == []
 
 

@@ -19,16 +19,16 @@ def test_a_new_table_has_its_columns_keys_and_references() -> None:
         "at TIMESTAMP WITH TIME ZONE, owner int REFERENCES owners (id), \n CONSTRAINT pk PRIMARY KEY (id), "
         "CONSTRAINT fk FOREIGN KEY(id, price) REFERENCES shop.invoices (a, b) ON DELETE CASCADE, CHECK (price > 0)\n)"
     )
-    found = TableChanges().apply([sql]).tables["lines"]
-    assert found.change == "new"
-    assert {name: change.type for name, change in found.columns.items()} == {
+    lines = TableChanges().apply([sql]).tables["lines"]
+    assert lines.change == "new"
+    assert {name: change.type for name, change in lines.columns.items()} == {
         "id": "uuid",
         "price": "numeric(12, 2)",
         "at": "timestamp with time zone",
         "owner": "int",
     }
-    assert [name for name, change in found.columns.items() if change.is_key] == ["id"]
-    assert found.references == [
+    assert [name for name, change in lines.columns.items() if change.is_key] == ["id"]
+    assert lines.references == [
         ReferenceChange(("owner",), "owners"),
         ReferenceChange(("id", "price"), "shop.invoices"),
     ]

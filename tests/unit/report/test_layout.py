@@ -22,9 +22,9 @@ def drawn(tables: int, *keys: tuple[int, int]) -> Diagram:
         for number in range(tables)
     )
     references = tuple(Reference(f"t{first}", ("c0",), f"t{second}", ("c0",)) for first, second in keys)
-    found = diagram(ReportedDatabase("shop", "", ("billing",), entities, references))
-    assert found
-    return found
+    drawing = diagram(ReportedDatabase("shop", "", ("billing",), entities, references))
+    assert drawing
+    return drawing
 
 
 @pytest.fixture
@@ -35,25 +35,25 @@ def _without_igraph(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_without_igraph")
 def test_a_chain_is_one_lane_and_needs_no_layout() -> None:
     assert not is_installed()
-    found = lanes(chain(3)[::-1])
-    assert found
-    assert (found.count, found.rows) == (1, (0, 0, 0))
-    assert found.lines == (Line(0, 1, False, ()), Line(1, 2, False, ()))
+    placed = lanes(chain(3)[::-1])
+    assert placed
+    assert (placed.count, placed.rows) == (1, (0, 0, 0))
+    assert placed.lines == (Line(0, 1, False, ()), Line(1, 2, False, ()))
 
 
 def test_branches_have_lanes_of_their_own_and_a_wait_is_a_line_too() -> None:
     revisions = (revision("m", "a", "b"), revision("a", "root"), revision("b", "root", depends_on=("other",)))
     revisions += (revision("root"), revision("other"))
-    found = lanes(revisions)
-    assert found
-    assert found.count > 1
-    assert found.rows[1] != found.rows[2]
-    assert [(line.start, line.end, line.waits) for line in found.lines] == [
+    placed = lanes(revisions)
+    assert placed
+    assert placed.count > 1
+    assert placed.rows[1] != placed.rows[2]
+    assert [(line.start, line.end, line.waits) for line in placed.lines] == [
         *((0, 1, False), (0, 2, False), (1, 3, False), (2, 3, False), (2, 4, True)),
     ]
-    for line in found.lines:
+    for line in placed.lines:
         assert len(line.bends) == line.end - line.start - 1
-        between = found.rows[line.start + 1 : line.end]
+        between = placed.rows[line.start + 1 : line.end]
         assert all(lane != row for lane, row in zip(line.bends, between, strict=True)), "a line passes no revision"
 
 
@@ -77,8 +77,8 @@ def test_without_igraph_there_is_no_picture_and_the_error_names_the_extra() -> N
     ],
 )
 def test_no_table_covers_another_and_every_key_has_its_line(keys: tuple[tuple[int, int], ...]) -> None:
-    found = drawn(25, *keys)
-    for first, second in combinations(found.boxes, 2):
+    drawing = drawn(25, *keys)
+    for first, second in combinations(drawing.boxes, 2):
         apart = (
             first.x + first.width <= second.x
             or second.x + second.width <= first.x
@@ -86,28 +86,28 @@ def test_no_table_covers_another_and_every_key_has_its_line(keys: tuple[tuple[in
             or second.y + second.height <= first.y
         )
         assert apart, (first, second)
-    assert all(box.x >= 0 and box.x + box.width <= found.width for box in found.boxes)
-    assert all(box.y >= 0 and box.y + box.height <= found.height for box in found.boxes)
-    assert sorted((path.reference.table, path.reference.target) for path in found.paths) == sorted(
+    assert all(box.x >= 0 and box.x + box.width <= drawing.width for box in drawing.boxes)
+    assert all(box.y >= 0 and box.y + box.height <= drawing.height for box in drawing.boxes)
+    assert sorted((path.reference.table, path.reference.target) for path in drawing.paths) == sorted(
         (f"t{first}", f"t{second}") for first, second in keys
     )
-    for path in found.paths:
+    for path in drawing.paths:
         numbers = [float(number) for number in re.findall(r"-?[\d.]+", path.text)]
-        assert all(0 <= number <= max(found.width, found.height) for number in numbers)
+        assert all(0 <= number <= max(drawing.width, drawing.height) for number in numbers)
 
 
 def test_the_line_of_a_key_to_its_own_table_has_room() -> None:
-    found = drawn(2, (0, 0), (1, 1))
-    first, second = sorted(found.boxes, key=lambda box: box.x)
-    ends = [max(float(x) for x in re.findall(r"([\d.]+) [\d.]+", path.text)) for path in found.paths]
+    drawing = drawn(2, (0, 0), (1, 1))
+    first, second = sorted(drawing.boxes, key=lambda box: box.x)
+    ends = [max(float(x) for x in re.findall(r"([\d.]+) [\d.]+", path.text)) for path in drawing.paths]
     assert first.x + first.width < min(ends) < second.x
-    assert second.x + second.width < max(ends) < found.width
+    assert second.x + second.width < max(ends) < drawing.width
 
 
 def test_a_line_over_a_layer_passes_between_its_tables() -> None:
-    found = drawn(6, (1, 0), (2, 1), (2, 0), (3, 1), (4, 1), (5, 1))
-    boxes = {box.entity.name: box for box in found.boxes}
-    path = next(path for path in found.paths if (path.reference.table, path.reference.target) == ("t2", "t0"))
+    drawing = drawn(6, (1, 0), (2, 1), (2, 0), (3, 1), (4, 1), (5, 1))
+    boxes = {box.entity.name: box for box in drawing.boxes}
+    path = next(path for path in drawing.paths if (path.reference.table, path.reference.target) == ("t2", "t0"))
     flat = re.search(r" ([\d.]+) ([\d.]+)H([\d.]+)", path.text)
     assert flat, path.text
     right, height, left = map(float, flat.groups())
@@ -132,11 +132,11 @@ def test_types_are_short_where_postgresql_has_a_short_name() -> None:
     ],
 )
 def test_the_time_line_has_few_round_ticks(span: timedelta, labels: list[str]) -> None:
-    found = timeline([reported(runs=(entry("r2", MADE + span), entry("r1", MADE)))])
-    assert found
-    assert [tick.label for tick in found.ticks] == labels
-    assert all(0 <= tick.x <= WIDTH for tick in found.ticks)
-    assert [mark.x for mark in found.tracks[0].marks] == ([12, WIDTH - 12] if span else [12])
+    drawing = timeline([reported(runs=(entry("r2", MADE + span), entry("r1", MADE)))])
+    assert drawing
+    assert [tick.label for tick in drawing.ticks] == labels
+    assert all(0 <= tick.x <= WIDTH for tick in drawing.ticks)
+    assert [mark.x for mark in drawing.tracks[0].marks] == ([12, WIDTH - 12] if span else [12])
 
 
 def test_without_an_entry_there_is_no_time_line() -> None:

@@ -28,8 +28,8 @@ BEHIND = [
 
 def colours(scheme: str) -> dict[str, str]:
     light, _, dark = STYLE.partition("@media (prefers-color-scheme: dark)")
-    found = dict(re.findall(r"--([\w-]+): (#\w{6});", light))
-    return found if scheme == "light" else found | dict(re.findall(r"--([\w-]+): (#\w{6});", dark))
+    matches = dict(re.findall(r"--([\w-]+): (#\w{6});", light))
+    return matches if scheme == "light" else matches | dict(re.findall(r"--([\w-]+): (#\w{6});", dark))
 
 
 def luminance(colour: str) -> float:
