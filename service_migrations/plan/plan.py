@@ -15,6 +15,7 @@ from service_migrations.history.targets import check_target
 from service_migrations.ledger.edited import known_edits
 from service_migrations.monorepo import Service
 from service_migrations.plan.database.findings import database_findings
+from service_migrations.plan.database.mistyped import mistyped
 from service_migrations.plan.result import Plan
 from service_migrations.plan.review import DatabaseFindings, PlanFinding, PlannedRevision, Review, planned, reviews
 from service_migrations.plan.squawk import SquawkError, SquawkWarning
@@ -67,6 +68,8 @@ async def plan(
         async with process_lock():
             rendered = render(history, revisions, down=down)
         in_database = await database_findings(session.connection, rendered, history.service.root)
+        for revision_id, own in (await mistyped(session.connection, rendered)).items():
+            in_database[revision_id] = (*in_database.get(revision_id, ()), *own)
     planned_revisions, findings = await _reviewed(history, rendered, version, in_database)
     plan_findings = (*(PlanFinding("edited", f"{edit}.", path=edit.path) for edit in edited), *findings)
     return Plan(history.service.name, target, current, planned_revisions, plan_findings, down)
