@@ -209,16 +209,9 @@ class Former:
             columns: those that are dropped, with the directions of that.
 
         """
-        partitions = {(item.schema, item.name): item for item in self.partitions(table)}
-        if not partitions or not columns:
-            return
-        schemas, names = zip(*partitions, strict=True)
-        values = {"schemas": list(schemas), "partitions": list(names), "columns": list(columns)}
         directions: dict[Object, Directions] = {}
-        for row in self._connection.execute(text(_PARTS_OF_COLUMNS), values):
-            partition = partitions[row.schema, row.partition]
-            part = next(each for each in self.catalog.parts(partition, row.kind) if each.name == row.name)
-            directions[part] = either(directions.get(part, NEITHER), columns[row.column])
+        for part, column in self._parts_of_partitions(table, columns):
+            directions[part] = either(directions.get(part, NEITHER), columns[column])
         for part, dropped in directions.items():
             statements = self.statements(part)
             upgrade, downgrade = _PHASES["foreign key" if "foreign_key" in part.facts else part.kind]
@@ -226,6 +219,25 @@ class Former:
                 yield Change(upgrade, statements, ())
             if dropped.down:
                 yield Change(downgrade, (), statements)
+
+    def _parts_of_partitions(self, table: TableState, columns: Collection[str]) -> Iterator[tuple[Object, str]]:
+        """Yield what only partitions have, and PostgreSQL drops with a column, with the name of that."""
+        partitions = {(item.schema, item.name): item for item in self.partitions(table)}
+        if not partitions or not columns:
+            return
+        schemas, names = zip(*partitions, strict=True)
+        values = {"schemas": list(schemas), "partitions": list(names), "columns": list(columns)}
+        for row in self._connection.execute(text(_PARTS_OF_COLUMNS), values):
+            parts = self.catalog.parts(partitions[row.schema, row.partition], row.kind)
+            yield next(each for each in parts if each.name == row.name), row.column
+
+    def dropped_with(self, table: TableState, column: str) -> list[str]:
+        """Return what PostgreSQL drops with a column, and the models don't have, as texts."""
+        statistics = self.catalog.parts(self._table(table), "statistics")
+        parts = [item for item in statistics if column in item.facts.get("columns", ())]
+        if table.partition_key:
+            parts += [part for part, _ in self._parts_of_partitions(table, [column])]
+        return [_described(part) for part in parts]
 
     def completed(self, table: TableState) -> TableState:
         """Return the state of a table with the rest of each part."""
@@ -305,3 +317,8 @@ class Former:
     def schema(self, table: TableState) -> str:
         """Return the schema of a table, also of one in the default schema."""
         return table.schema or self._default or ""
+
+
+def _described(part: Object) -> str:
+    kind = "statistics object" if part.kind == "statistics" else part.kind
+    return f"the {kind} {part.address}" + (f" of {part.table}" if part.kind in ("constraint", "index") else "")

@@ -180,7 +180,9 @@ def _added_and_dropped_columns(comparison: Comparison, key: Key, pair: Pair) -> 
             drop = DropColumnOp(pair.live.name, name, schema=pair.live.schema)
             phase = Phase.DROP_GENERATED if column.generated else Phase.DROP_COLUMNS
             add = (*_missing_value_note(column), *comparison.former.column(pair.live, name))
-            yield Change(phase, (drop,), add, f"drop_column {table}.{name}")
+            also = ", ".join(comparison.former.dropped_with(pair.live, name))
+            notes = (Note(f"PostgreSQL drops with {name}: {also}."),) if also else ()
+            yield Change(phase, (*notes, drop), add, f"drop_column {table}.{name}")
     for name, column in pair.target.columns.items():
         if name not in pair.live.columns:
             phase = Phase.ADD_GENERATED if column.generated else Phase.ADD_COLUMNS

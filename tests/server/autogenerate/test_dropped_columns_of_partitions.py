@@ -1,5 +1,6 @@
 """Columns of partitioned tables that are dropped: what only a partition has comes back with them."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -54,7 +55,11 @@ def test_what_only_a_partition_has_comes_back_with_its_column(
     run_script(dsn, [*PARTITIONS, *own])
     was = catalog(dsn)
     remodel(monorepo, service, after)
-    written(monorepo, service, "after")
+    upgrade, _, downgrade = written(monorepo, service, "after").partition("def downgrade")
+    names = re.findall(r"(?:INDEX|CONSTRAINT|CREATE STATISTICS) (own|led)", " ".join(own))
+    assert all(re.search(rf"# PostgreSQL drops with .*\b{name}\b", upgrade) for name in names)
+    assert ("# PostgreSQL drops with" in upgrade) == bool(names)
+    assert "# PostgreSQL drops with" not in downgrade
     wait(service_migrations.upgrade(service))
     assert wait(service_migrations.check(service)).differences == ()
     wait(service_migrations.downgrade(service, "-1"))

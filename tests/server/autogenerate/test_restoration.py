@@ -341,7 +341,9 @@ def test_a_part_has_everything_again(after, monorepo: Monorepo, database: Callab
         service,
         models(*after, kind="").replace("nullable=False, server", "comment='a number', nullable=False, server"),
     )
-    assert "WARNING: this doesn't bring back" not in written(monorepo, service)
+    code = written(monorepo, service)
+    assert "WARNING: this doesn't bring back" not in code
+    assert ("# PostgreSQL drops with a: the statistics object s." in code.partition("def downgrade")[0]) == (not after)
     wait(service_migrations.upgrade(service))
     if "BigInteger" in str(after):
         # what is recreated around a change has everything in the upgrade too
