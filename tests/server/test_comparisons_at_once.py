@@ -107,6 +107,18 @@ def test_an_error_of_one_service_is_told_once_and_stops_no_other(fleet, processe
     assert 'raise RuntimeError("no models today")' in ran.err.replace("'", '"')
 
 
+@pytest.mark.parametrize("task", ["db.check", "db.drift"])
+def test_errors_are_told_in_the_order_of_the_services_whichever_ends_first(fleet, processes, task):
+    for name, seconds in (("alpha", 2), ("gamma", 0)):
+        text = f"import time\ntime.sleep({seconds})\nraise RuntimeError('no models today')\n"
+        (fleet.root / "services" / name / "models.py").write_text(text)
+    (fleet.root / "services" / "beta" / ".env").write_text("DATABASE_DSN=postgresql://app@127.0.0.1:1/app\n")
+    ran, _ = processes(task)
+    assert ran.code == 78
+    assert [line.partition(":")[0] for line in ran.err.splitlines()[:-1] if line.startswith(NAMES)] == [*NAMES]
+    assert ran.err.splitlines()[-1] == "3 of 3 services have a problem."
+
+
 def test_a_service_whose_worker_is_killed_is_an_error_and_the_others_are_compared(fleet, processes):
     killed = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
     path = fleet.root / "services" / "beta" / "models.py"

@@ -25,11 +25,12 @@ class Board:
     """The display of a rollout's events; at the end of its context the live lines are removed.
 
     A live line has the service, its state or the revision that runs, the seconds since it started, and its target.
+    Without *prints_errors*, the errors of services are left to the caller.
     """
 
-    def __init__(self, services: Sequence[str], targets: Mapping[str, str]) -> None:
+    def __init__(self, services: Sequence[str], targets: Mapping[str, str], *, prints_errors: bool = True) -> None:
         self._states = dict.fromkeys(services, "waiting")
-        self._targets = targets
+        self._targets, self._prints_errors = targets, prints_errors
         self._started: dict[str, float] = {}
         self._drawn_at, self._has_news = 0.0, True
         self._live: Any = _live() if console.is_live() else None
@@ -48,13 +49,13 @@ class Board:
         return self._live or nullcontext()
 
     def show(self, news: "News") -> None:
-        """Show an event of a service; an error is printed at once, and stays."""
+        """Show an event of a service; an error is printed at once, and stays, unless it is left to the caller."""
         if news.line is not None:
             console.note(f"{news.service}: {news.line}")
         elif news.result is not None:
             self._states[news.service] = news.result.state
             self._started.pop(news.service, None)
-            if news.result.error:
+            if news.result.error and self._prints_errors:
                 console.print_error(news.result.error)
         elif news.revision is None:
             self._states[news.service] = "running"

@@ -58,7 +58,8 @@ def each_at_once(
     """Run a coroutine function for each service as ``each`` does, for several databases at once in worker processes.
 
     Services that share a database run one after the other in this process: each of them needs the models of the others,
-    which are imported only once that way. Where this process can't be forked, all of them do.
+    which are imported only once that way. Where this process can't be forked, all of them do. Results and errors come
+    in the order of the services, whichever ends first.
 
     Args:
         loaded: the settings of each service, or the error of those that can't be loaded.
@@ -82,6 +83,8 @@ def each_at_once(
             own_results, own_errors = each([entry], command, service_name)
         else:
             own_results, own_errors = ended[entry.service.name]
+            for error in own_errors:
+                report(error)
         for result in own_results.values():
             show(result)
         results.update(own_results)
@@ -104,7 +107,8 @@ def _in_workers(
 
     targets = {name: entry.target for name, entry in settings.items()}
     received: list[int] = []
-    with handling(lambda number, _: received.append(number)), Board(list(targets), targets) as board:
+    board = Board(list(targets), targets, prints_errors=False)
+    with handling(lambda number, _: received.append(number)), board:
 
         def stop() -> int:
             board.draw()  # stop() is called often enough
@@ -115,11 +119,15 @@ def _in_workers(
         schedule.settings.update(settings)
         schedule.queue = schedule.queued()
         run_jobs(schedule.take, job_of(settings, lambda entry, _: command(entry)), schedule.jobs, schedule.handle, stop)
+    results = schedule.results()
     if received:
+        for result in results:
+            if result.error:
+                report(result.error)
         raise Stopped(received[0])
     return {
         result.service: ({}, [result.error]) if result.error else ({result.service: result.outcome}, [])
-        for result in schedule.results()
+        for result in results
     }
 
 
