@@ -8,7 +8,8 @@ import pytest
 import service_migrations
 from service_migrations.settings.dsn import Dsn
 from tests.support.database import run_script, wait
-from tests.support.monorepo import Monorepo
+from tests.support.monorepo import Monorepo, dsn_text
+from tests.support.proxy import proxy
 
 SETUP = [
     "CREATE TABLE things (id integer PRIMARY KEY, number integer, day date, word text, doc jsonb)",
@@ -109,6 +110,17 @@ def test_over_psycopg_a_constant_has_no_type(monorepo: Monorepo, database: Calla
     prepare(monorepo, database(), body)
     assert messages(wait(service_migrations.plan(monorepo.find("shop")))) == {}
     wait(service_migrations.upgrade(monorepo.find("shop")))
+
+
+def test_a_connection_that_is_lost_meanwhile_is_no_finding(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:
+    dsn = database()
+    prepare(monorepo, dsn, REFUSED["an assigned text"][0])
+    with proxy(dsn) as (between, through):
+        monorepo.env("shop", DATABASE_DSN=dsn_text(through))
+        between.cut_when_sent("PREPARE service_migrations_plan")
+        with pytest.raises(service_migrations.UnreachableError):
+            wait(service_migrations.plan(monorepo.find("shop")))
+        assert between.cuts == 1
 
 
 def test_a_plan_does_not_wait_for_a_lock(monorepo: Monorepo, database: Callable[..., Dsn]) -> None:

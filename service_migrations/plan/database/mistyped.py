@@ -125,16 +125,17 @@ def _named(tokens: Sequence[Token]) -> set[str]:
 
 def _refused(connection: Connection, statements_on_rows: Sequence[_Statement]) -> Iterator[tuple[_Statement, str, str]]:
     """Yield the statements that the server refuses for a type, with the reason, and what helps over asyncpg."""
-    driver = driver_of(connection)
+    errors: tuple[type[Exception], ...] = (*driver_of(connection).errors, OSError)
     is_asyncpg = connection.dialect.driver == "asyncpg"
     connection.exec_driver_sql(f"SET LOCAL {search_path(connection).assignment}")
-    run_script(connection, f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
     for statement in statements_on_rows:
         script = (f"SAVEPOINT {_NAME}", f"PREPARE {_NAME} AS {statement.sql}", f"DEALLOCATE {_NAME}")
         try:
             run_script(connection, ";\n".join((*script, f"ROLLBACK TO SAVEPOINT {_NAME}")))
-        except driver.errors as error:
-            run_script(connection, f"ROLLBACK TO SAVEPOINT {_NAME}")
+        except errors as error:
+            # where the connection is lost, this statement fails as any other one would
+            connection.exec_driver_sql(f"ROLLBACK TO SAVEPOINT {_NAME}")
             state, text = sqlstate(error), describe(error)
             if state in _STATES:
                 has_parameters = is_asyncpg and _CAST_OF_PARAMETER.search(statement.sql) is not None
