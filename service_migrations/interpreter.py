@@ -5,10 +5,31 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Self
 
 __all__ = ["interpreter_kept"]
 
 _STREAMS = ("stdout", "stderr")
+
+
+class _KeptOpen:
+    """An output that nobody closes who has not opened it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write what is held back."""
+        self._stream.flush()
 
 
 @contextmanager
@@ -16,6 +37,7 @@ def interpreter_kept() -> Iterator[None]:
     """Restore the functions of ``alembic.op``, the precision of decimals, the locale, the limits and the output.
 
     A limit of sockets is that of each connection that is made without one, and a limit of recursion that of all code.
+    An output that is closed would end the run with the next line of its log.
     Alembic and ``decimal`` aren't imported here: whoever runs a revision has them, and a list of tasks needs neither.
     """
     decimal = sys.modules.get("decimal")
@@ -23,6 +45,8 @@ def interpreter_kept() -> Iterator[None]:
     languages = locale.setlocale(locale.LC_ALL)
     seconds, depth = socket.getdefaulttimeout(), sys.getrecursionlimit()
     streams = {name: getattr(sys, name) for name in _STREAMS}
+    for name, stream in streams.items():
+        setattr(sys, name, None if stream is None else _KeptOpen(stream))
     operations_module = sys.modules.get("alembic.op")
     attributes = vars(operations_module) if operations_module else {}
     operations = {name: value for name, value in attributes.items() if not name.startswith("_")}

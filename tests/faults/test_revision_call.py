@@ -309,3 +309,26 @@ def test_what_a_revision_leaves_in_python_is_not_for_the_next_one(world: World, 
     (before,), (after,) = query(world.dsn, "SELECT value FROM found")
     assert before == after
     assert before.startswith("0.333333")
+
+
+CLOSED = {
+    "the output": 'print("begun")\nsys.stdout.close()\nprint("closed")',
+    "the errors": 'sys.stderr.write("begun\\n")\nsys.stderr.close()\nsys.stderr.write("closed\\n")',
+    "by a with": 'with sys.stdout as out:\n    out.write("begun\\n")\nprint("closed")',
+    "by a redirection": (
+        "from contextlib import redirect_stdout\n"
+        'with redirect_stdout(sys.stderr) as out, out:\n    print("begun")\nprint("closed")'
+    ),
+}
+
+
+@pytest.mark.parametrize("body", CLOSED.values(), ids=CLOSED)
+def test_an_output_that_a_revision_closes_stays_open(world: World, fleet: bool, body: str) -> None:
+    """The next line of the log ended the run: with 1, an unfinished history, and a dump of Python's."""
+    world.history(r002=f"import sys\n{body}")
+    ran = world.monorepo.process(*command(fleet))
+    assert ran.code == 0, ran.text
+    assert "went from base to r005 (5 revisions" in ran.out
+    assert "begun\n" in ran.err
+    assert "closed\n" in ran.err
+    assert "lost sys.stderr" not in ran.err
