@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
-__all__ = ["interpreter_kept"]
+__all__ = ["interpreter_kept", "outputs_kept_open"]
 
 _STREAMS = ("stdout", "stderr")
 
@@ -33,11 +33,25 @@ class _KeptOpen:
 
 
 @contextmanager
+def outputs_kept_open() -> Iterator[None]:
+    """Let code of a team's not close the outputs of the process: the next line of the log would end the run."""
+    streams = {name: getattr(sys, name) for name in _STREAMS}
+    kept = {name: _KeptOpen(stream) for name, stream in streams.items() if stream is not None}
+    for name, output in kept.items():
+        setattr(sys, name, output)
+    try:
+        yield
+    finally:
+        for name, output in kept.items():
+            if getattr(sys, name, None) is output:
+                setattr(sys, name, streams[name])
+
+
+@contextmanager
 def interpreter_kept() -> Iterator[None]:
     """Restore the functions of ``alembic.op``, the precision of decimals, the locale, the limits and the output.
 
     A limit of sockets is that of each connection that is made without one, and a limit of recursion that of all code.
-    An output that is closed would end the run with the next line of its log.
     Alembic and ``decimal`` aren't imported here: whoever runs a revision has them, and a list of tasks needs neither.
     """
     decimal = sys.modules.get("decimal")
@@ -45,13 +59,12 @@ def interpreter_kept() -> Iterator[None]:
     languages = locale.setlocale(locale.LC_ALL)
     seconds, depth = socket.getdefaulttimeout(), sys.getrecursionlimit()
     streams = {name: getattr(sys, name) for name in _STREAMS}
-    for name, stream in streams.items():
-        setattr(sys, name, None if stream is None else _KeptOpen(stream))
     operations_module = sys.modules.get("alembic.op")
     attributes = vars(operations_module) if operations_module else {}
     operations = {name: value for name, value in attributes.items() if not name.startswith("_")}
     try:
-        yield
+        with outputs_kept_open():
+            yield
     finally:
         sys.setrecursionlimit(depth)
         for name, operation in operations.items():

@@ -7,6 +7,7 @@ from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 
+from service_migrations.interpreter import outputs_kept_open
 from service_migrations.interruption import handlers_kept, is_ours
 from service_migrations.monorepo import Service, discover
 from service_migrations.own_logging import logging_kept
@@ -38,6 +39,7 @@ def code_of(service: Service, *, awaits: bool = False) -> Iterator[None]:
     """
     with ExitStack() as stack:
         stack.enter_context(process_state_of(service.path, partial(_is_setting, service) if awaits else bool))
+        stack.enter_context(outputs_kept_open())
         stack.enter_context(logging_kept())
         stack.enter_context(handlers_kept(is_ours))  # else a signal would no longer end the run
         for folder in dict.fromkeys((str(service.root), str(service.source))):

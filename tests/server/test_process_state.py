@@ -159,3 +159,23 @@ def test_a_folder_that_is_gone_stops_nothing(tmp_path: Path, monkeypatch: pytest
     with process_state_of(tmp_path):
         os.chdir(tmp_path)
     assert Path.cwd() == tmp_path
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+@pytest.mark.parametrize("words", [("db.upgrade", "--service", "alpha"), ("db.upgrade",), ("db.check",)], ids=" ".join)
+def test_an_output_that_models_close_stays_open(
+    pair: dict[str, Dsn], monorepo: Monorepo, name: str, words: tuple[str, ...]
+) -> None:
+    for service in pair:
+        wait(service_migrations.upgrade(service))
+        models = monorepo.root / "services" / service / "models.py"
+        closing = f"import sys\nprint('begun')\nsys.{name}.close()\nprint('closed')\n"
+        models.write_text(closing + models.read_text(encoding="utf-8"), encoding="utf-8")
+        if words[0] == "db.upgrade":
+            monorepo.table_revision(service, f"{service}2", f"{service}1", table=f"{service}_more")
+    ran = monorepo.process(*words)
+    assert ran.code == 0, ran.text
+    assert "closed\n" in ran.err
+    assert "lost sys.stderr" not in ran.err
+    expected = "went from alpha1 to alpha2" if words[0] == "db.upgrade" else "alpha: no difference"
+    assert expected in ran.out
