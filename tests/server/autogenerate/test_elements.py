@@ -99,3 +99,16 @@ def test_a_text_is_read_as_that_of_an_array_and_the_file_has_the_other_way(
     query(dsn, "UPDATE things SET value = '{a}'")
     wait(service_migrations.upgrade(service))
     assert query(dsn, "SELECT value[1]::text FROM things") == [("a",)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("String(20)", "String(30)"), ("String(20)", "Text"), ("CHAR(3)", "Text"), ("String(20)", "String(10)")],
+)
+def test_an_array_of_texts_that_stays_one_is_no_text(
+    monorepo: Monorepo, database: Callable[..., Dsn], before: str, after: str
+) -> None:
+    service = monorepo.service("shop", MODELS.format(kind=f"ARRAY({before})"), database())
+    first_upgrade(monorepo, service)
+    remodel(monorepo, service, MODELS.format(kind=f"ARRAY({after})"))
+    assert "array of one" not in written(monorepo, service)

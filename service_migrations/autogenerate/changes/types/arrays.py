@@ -59,4 +59,5 @@ def warning(name: str, before: str, after: str) -> str | None:
 
 
 def _is_text(kind: str) -> bool:
-    return kind.partition("(")[0] in _TEXTS or kind.rpartition(".")[2] == "citext"
+    is_array = kind.endswith("[]")
+    return not is_array and (kind.partition("(")[0] in _TEXTS or kind.rpartition(".")[2] == "citext")
