@@ -12,6 +12,10 @@ FILTERS = threading.RLock()
 """The filters of warnings belong to the process: of two threads that change them, one would restore the other's."""
 
 
+_SETTERS = ("delattr", "eval", "exec", "globals", "setattr", "vars")
+"""Functions of Python that may set what a module has."""
+
+
 def parse(source: bytes | str) -> ast.Module:
     """Return the syntax tree of a file.
 
@@ -38,9 +42,22 @@ def tree_of(source: bytes) -> ast.Module:
 def has_state(tree: ast.Module) -> bool:
     """Whether a module may keep something of its own that a call of its functions changes, such as a list.
 
-    One that has imports, functions and constants at its top has nothing of the kind; what it imports is others' own.
+    One that has imports, functions and constants at its top has nothing of the kind, unless a function sets an
+    attribute, which may be its own; what the module imports is others' own.
     """
-    return any(isinstance(node, ast.Global) for node in ast.walk(tree)) or not all(map(_is_stateless, tree.body))
+    return any(map(_may_set, ast.walk(tree))) or not all(map(_is_stateless, tree.body))
+
+
+def _may_set(node: ast.AST) -> bool:
+    """Whether a part of a function may set a name of its module, or an attribute of a function."""
+    match node:
+        case ast.Global():
+            return True
+        case ast.Attribute():
+            return not isinstance(node.ctx, ast.Load) or node.attr.startswith("__")
+        case ast.Name():
+            return node.id in _SETTERS
+    return False
 
 
 def _is_stateless(statement: ast.stmt) -> bool:
