@@ -58,6 +58,11 @@ TAKEN = {
         'op.execute("CREATE EXTENSION IF NOT EXISTS plpgsql")\n'
         'op.execute("UPDATE things SET number = of_the_extension(number)")'
     ),
+    "behind a cast": (
+        'op.execute("CREATE CAST (character varying AS integer) WITH INOUT AS ASSIGNMENT")\n'
+        'op.execute(sa.text("UPDATE things SET number = :n").bindparams(n="5"))'
+    ),
+    "behind a path that is reset": 'op.execute("RESET search_path")\nop.execute("UPDATE things SET number = word")',
     "behind a block": 'op.execute("DO $$ BEGIN NULL; END $$")\nop.execute("UPDATE things SET number = word")',
     "behind a function of the team's": 'op.execute("SELECT twice(2)")\nop.execute("UPDATE things SET number = word")',
     "behind another path": 'op.execute("SET search_path = other")\nop.execute("UPDATE things SET number = word")',

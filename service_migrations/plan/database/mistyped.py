@@ -25,8 +25,10 @@ __all__ = ["mistyped"]
 _STATES = ("42804", "42883", "42P18", "42725")
 """A wrong type; no such function or operator; a type that can't be inferred; several functions or operators."""
 _ON_ROWS = ("delete", "insert", "merge", "select", "update", "values", "with")
-_UNKNOWN = ("call", "do", "execute", "prepare", "set")
+_UNKNOWN = ("call", "discard", "do", "execute", "load", "prepare", "reset", "set")
 """What may change any table, or what names mean."""
+_MEANINGS = ("cast", "extension", "operator")
+"""Kinds of objects that decide which types fit, without being named."""
 _MOST, _LONGEST = 200, 16 * 1024
 """How many statements are tried, such as those of a data migration, and the characters of one."""
 _NAME = "service_migrations_plan"
@@ -95,7 +97,7 @@ def _candidates(rendered: Sequence[Rendered]) -> Iterator[_Statement]:
                     yield _Statement(piece.sql.rstrip().rstrip(";"), revision, piece.source, offset + parsed[0].line)
             else:
                 changed |= words
-                if tokens[0] == "create" and "extension" in tokens[1:2]:
+                if any(token in _MEANINGS for token in tokens[1:4]):
                     return
             offset += piece.sql.count("\n") + 2
         if not revision.is_whole:
