@@ -14,12 +14,12 @@ from service_migrations.monorepo import Service, resolve, resolve_all
 from service_migrations.outcome import Outcome
 from service_migrations.revision_call import log_left_behind
 from service_migrations.rollout.scan import Scan, scan
-from service_migrations.rollout.schedule import News, Result, Schedule
+from service_migrations.rollout.schedule import Event, Result, Schedule
 from service_migrations.rollout.worker import JobFunction
 from service_migrations.rollout.workers import run_jobs
 from service_migrations.settings.model import Settings, load_many
 
-__all__ = ["News", "Result", "Schedule", "default_jobs", "job_of", "upgrade_all"]
+__all__ = ["Event", "Result", "Schedule", "default_jobs", "job_of", "upgrade_all"]
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def upgrade_all(
     allow: Collection[str] | None = None,
     fail_fast: bool = False,
     canary: str | Service | None = None,
-    tell: Callable[[News], None] = lambda _: None,
+    on_event: Callable[[Event], None] = lambda _: None,
     stop: Callable[[], int] = lambda: 0,
 ) -> list[Result]:
     """Upgrade the databases of many services to head, several at once; one that fails doesn't stop the others.
@@ -56,7 +56,7 @@ def upgrade_all(
         allow: as of ``upgrade``.
         fail_fast: start no other service after one has failed.
         canary: the service that is upgraded first and alone; if it fails, no other is started.
-        tell: called with each event.
+        on_event: called with each event.
         stop: called ten times a second; from 1 on all upgrades are cancelled cleanly, from 2 on they are killed.
 
     Returns:
@@ -69,7 +69,7 @@ def upgrade_all(
     """
     resolved_services = resolve_all(services)
     canary = resolve(canary) if canary is not None else None
-    schedule = Schedule(resolved_services, jobs if jobs is not None else default_jobs(), fail_fast, tell)
+    schedule = Schedule(resolved_services, jobs if jobs is not None else default_jobs(), fail_fast, on_event)
     _refuse_impossible(schedule, canary)
     for service, own_settings in zip(resolved_services, settings or load_many(resolved_services), strict=True):
         if isinstance(own_settings, MigrationError):

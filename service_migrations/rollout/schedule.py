@@ -11,7 +11,7 @@ from service_migrations.rollout.scan import Capacity, Scan
 from service_migrations.rollout.worker import CANCELLED, STOPPED, Finished, JobProgress, Output
 from service_migrations.settings.model import Settings
 
-__all__ = ["News", "Result", "Schedule"]
+__all__ = ["Event", "Result", "Schedule"]
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class Event:
     """An event of a service: it starts, a revision begins or was run, it printed a line, or it ended.
 
     Attributes:
@@ -68,7 +68,7 @@ class Schedule:
     services: list[Service]
     jobs: int
     fail_fast: bool
-    on_news: Callable[[News], None]
+    on_event: Callable[[Event], None]
     settings: dict[str, Settings] = field(default_factory=dict)
     capacities: dict[frozenset[tuple[str, int]], Capacity] = field(default_factory=dict)
     queue: list[str] = field(default_factory=list)
@@ -105,7 +105,7 @@ class Schedule:
                 continue
             self.queue.remove(name)
             self.running[name] = settings
-            self.on_news(News(name))
+            self.on_event(Event(name))
             return name
         return None
 
@@ -113,9 +113,9 @@ class Schedule:
         """Handle a message of a worker."""
         name = message.job
         if isinstance(message, JobProgress):
-            self.on_news(News(name, *message.value))
+            self.on_event(Event(name, *message.value))
         elif isinstance(message, Output):
-            self.on_news(News(name, line=message.line))
+            self.on_event(Event(name, line=message.line))
         else:
             self.running.pop(name, None)
             self.end(_result(message))
@@ -124,7 +124,7 @@ class Schedule:
         """Record the result of a service."""
         self.results_by_name[result.service] = result
         self.is_halted = self.is_halted or (self.fail_fast and result.state == "failed")
-        self.on_news(News(result.service, result=result))
+        self.on_event(Event(result.service, result=result))
 
     def results(self) -> list[Result]:
         """Return the results of all services: unknown where one still runs, and not started where it never began."""

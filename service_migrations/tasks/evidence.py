@@ -30,7 +30,7 @@ __all__ = ["evidence"]
         "base": BASE,
         "postgres": "Major versions, such as 14,18; without it, the newest of the table.",
         "rows": "How many rows each table gets (10000).",
-        "down": "Measure the downgrades too.",
+        "downgrades": "Measure the downgrades too.",
         "fail-on": "Exit with 3 on this: rewrite, writers-blocked>1s, readers-blocked>1s, held>1s; may be repeated.",
         "write": "Write a file for each revision, below the folder evidence beside env.py.",
         "json": JSON,
@@ -45,7 +45,7 @@ def evidence(
     base: str = "",
     postgres: str = "",
     rows: str = "10000",
-    down: bool = False,
+    downgrades: bool = False,
     write: bool = False,
     json: bool = False,
 ) -> None:
@@ -68,7 +68,7 @@ def evidence(
     measured: dict[str, list[Measurement]] = {item.name: [] for item in services}
     errors: list[MigrationError] = []
     for version in versions:
-        errors += _measure(version, services, measured, chosen, rows=count, down=down)
+        errors += _measure(version, services, measured, chosen, rows=count, down=downgrades)
     if json:
         console.result_json([{"service": name, **item.as_json()} for name, items in measured.items() for item in items])
     else:

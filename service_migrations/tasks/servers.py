@@ -66,15 +66,15 @@ def versions(_: Context) -> None:
     console.table(["version", "state", "from"], [[version, *describe(version)] for version in VERSIONS])
 
 
-@task(settings=False, help={"version": "A major version; all of the matrix where it is missing."})
-def fetch(_: Context, version: str = "") -> None:
+@task(settings=False, help={"postgres": "A major version; all of the matrix where it is missing."})
+def fetch(_: Context, postgres: str = "") -> None:
     """Download the binaries of a version, or of all, if missing."""
     from service_migrations.postgres import VERSIONS
     from service_migrations.postgres.binaries import provide
     from service_migrations.postgres.throwaway import describe
 
     with console.progress() as progress:
-        for wanted in [version] if version else VERSIONS:
+        for wanted in [postgres] if postgres else VERSIONS:
             state, source = describe(wanted)
             if state != "ready":
                 source = provide(wanted, progress).source

@@ -132,7 +132,7 @@ def roll_out(
             board.draw()  # stop() is called often enough
             return len(received)
 
-        return upgrade_all(services, settings=settings, tell=board.show, stop=stop, **options), received
+        return upgrade_all(services, settings=settings, on_event=board.show, stop=stop, **options), received
 
 
 def _canary(name: str, services: Sequence["Service"]) -> "Service | None":

@@ -10,7 +10,7 @@ from service_migrations.history.files.static import read_chain
 from service_migrations.monorepo import Service
 from service_migrations.outcome import Outcome
 from service_migrations.rollout.scan import Capacity, KnownState, Scan
-from service_migrations.rollout.schedule import News, Result, Schedule
+from service_migrations.rollout.schedule import Event, Result, Schedule
 from service_migrations.rollout.worker import CANCELLED, STOPPED, Finished, JobProgress, Output
 from service_migrations.settings.model import Settings, load
 from service_migrations.settings.sources import Sources
@@ -26,8 +26,8 @@ class Fleet:
     def __init__(self, monorepo: Monorepo, jobs: int = 2, *, fail_fast: bool = False, **dsns: str) -> None:
         """Aim the services at these DSNs, by default at databases of one server."""
         self.services = [monorepo.service(name) for name in NAMES]
-        self.news: list[News] = []
-        self.schedule = Schedule(self.services, jobs, fail_fast, self.news.append)
+        self.events: list[Event] = []
+        self.schedule = Schedule(self.services, jobs, fail_fast, self.events.append)
         for service in self.services:
             dsn = dsns.get(service.name, f"postgresql://app:x@h:5432/{service.name}")
             self.schedule.settings[service.name] = load(service, Sources({"DATABASE_DSN": dsn}))
@@ -53,7 +53,7 @@ def test_no_more_start_than_there_are_jobs_and_in_their_order(monorepo: Monorepo
     assert fleet.take_all() == list(NAMES[:jobs])
     assert list(fleet.schedule.running) == list(NAMES[:jobs])
     assert fleet.schedule.queue == list(NAMES[jobs:])
-    assert [news.service for news in fleet.news] == list(NAMES[:jobs])
+    assert [event.service for event in fleet.events] == list(NAMES[:jobs])
 
 
 def test_one_that_has_ended_makes_room_for_one(monorepo: Monorepo) -> None:
@@ -178,14 +178,14 @@ def test_what_is_no_failure_halts_nobody_and_takes_no_halt_back(monorepo: Monore
 def test_each_ending_is_a_result_and_is_told(monorepo: Monorepo) -> None:
     fleet = Fleet(monorepo, 3)
     fleet.take_all()
-    fleet.news.clear()
+    fleet.events.clear()
     error = MigrationError("no", service="beta")
     fleet.end("alpha")
     fleet.end("beta", error)
     fleet.end("gamma", STOPPED)
     expected = [Result("alpha", "done", OUTCOME), Result("beta", "failed", error=error), Result("gamma", "stopped")]
     assert fleet.schedule.results() == expected
-    assert [news.result for news in fleet.news] == expected
+    assert [event.result for event in fleet.events] == expected
     assert not fleet.schedule.running
     assert [fleet.schedule.failed(name) for name in NAMES] == [False, True, True]
 
@@ -245,7 +245,7 @@ def test_progress_and_output_are_told_as_they_come(monorepo: Monorepo) -> None:
     fleet = Fleet(monorepo)
     fleet.schedule.handle(JobProgress("alpha", ("a1", 1, 3)))
     fleet.schedule.handle(Output("beta", "hello"))
-    assert fleet.news == [News("alpha", "a1", 1, 3), News("beta", line="hello")]
+    assert fleet.events == [Event("alpha", "a1", 1, 3), Event("beta", line="hello")]
 
 
 # What the scan knows

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from service_migrations.tasks.support import console
 
 if TYPE_CHECKING:
-    from service_migrations.rollout.rollout import News
+    from service_migrations.rollout.rollout import Event
 
 __all__ = ["Board"]
 
@@ -32,7 +32,7 @@ class Board:
         self._states = dict.fromkeys(services, "waiting")
         self._targets, self._prints_errors = targets, prints_errors
         self._started: dict[str, float] = {}
-        self._drawn_at, self._has_news = 0.0, True
+        self._drawn_at, self._has_events = 0.0, True
         self._live: Any = _live() if console.is_live() else None
 
     def __enter__(self) -> Self:
@@ -48,31 +48,31 @@ class Board:
     def _context(self) -> AbstractContextManager[Any]:
         return self._live or nullcontext()
 
-    def show(self, news: "News") -> None:
+    def show(self, event: "Event") -> None:
         """Show an event of a service; an error is printed at once, and stays, unless it is left to the caller."""
-        if news.line is not None:
-            console.note(f"{news.service}: {news.line}")
-        elif news.result is not None:
-            self._states[news.service] = news.result.state
-            self._started.pop(news.service, None)
-            if news.result.error and self._prints_errors:
-                console.print_error(news.result.error)
-        elif news.revision is None:
-            self._states[news.service] = "running"
-            self._started[news.service] = time.monotonic()
-        elif news.message is not None:
-            self._states[news.service] = f"{news.number} of {news.count}, {news.revision} {news.message}"
+        if event.line is not None:
+            console.note(f"{event.service}: {event.line}")
+        elif event.result is not None:
+            self._states[event.service] = event.result.state
+            self._started.pop(event.service, None)
+            if event.result.error and self._prints_errors:
+                console.print_error(event.result.error)
+        elif event.revision is None:
+            self._states[event.service] = "running"
+            self._started[event.service] = time.monotonic()
+        elif event.message is not None:
+            self._states[event.service] = f"{event.number} of {event.count}, {event.revision} {event.message}"
         else:
-            self._states[news.service] = f"{news.number} of {news.count}, {news.revision}"
+            self._states[event.service] = f"{event.number} of {event.count}, {event.revision}"
             if self._live is None:
-                console.note(f"{news.service}: {self._states[news.service]}")
-        self._has_news = True
+                console.note(f"{event.service}: {self._states[event.service]}")
+        self._has_events = True
 
     def draw(self) -> None:
-        """Update the live lines, if there is news or a second has passed, and the last update is old enough."""
-        interval = _REFRESH if self._has_news else 1.0
+        """Update the live lines, if there are events or a second has passed, and the last update is old enough."""
+        interval = _REFRESH if self._has_events else 1.0
         if self._live is not None and time.monotonic() - self._drawn_at > interval:
-            self._drawn_at, self._has_news = time.monotonic(), False
+            self._drawn_at, self._has_events = time.monotonic(), False
             self._live.update(self._lines(), refresh=True)
 
     def _lines(self) -> Any:

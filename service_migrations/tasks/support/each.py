@@ -115,7 +115,7 @@ def _in_workers(
             return len(received)
 
         services = [entry.service for entry in settings.values()]
-        schedule = Schedule(services, default_jobs(), fail_fast=False, on_news=board.show)
+        schedule = Schedule(services, default_jobs(), fail_fast=False, on_event=board.show)
         schedule.settings.update(settings)
         schedule.queue = schedule.queued()
         run_jobs(schedule.take, job_of(settings, lambda entry, _: command(entry)), schedule.jobs, schedule.handle, stop)

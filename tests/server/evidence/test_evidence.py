@@ -114,7 +114,7 @@ def repository(tmp_path_factory) -> Monorepo:
 
 @pytest.fixture(scope="module")
 def ran(repository: Monorepo):
-    options = ("--postgres", VERSION, "--rows", str(ROWS), "--down", "--json", "--write", "--fail-on", "rewrite")
+    options = ("--postgres", VERSION, "--rows", str(ROWS), "--downgrades", "--json", "--write", "--fail-on", "rewrite")
     return repository.inv("db.evidence", "--service", "zoo", *options)
 
 
