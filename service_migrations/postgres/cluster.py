@@ -31,8 +31,6 @@ SUPERUSER = "postgres"
 _REASON = re.compile(r"\b(?:could not|FATAL|error):?\s")
 _PORTS = range(1, 65536)
 _THROWAWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_wal_size": "4GB"}
-_FIRST_WITH_ITERATIONS = 16
-"""The first version with ``scram_iterations``: a client counts 4,096 hashes for each connection otherwise, 2 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +109,6 @@ class Cluster:
             "--encoding=UTF8",
             "--locale=C",
             *(["--no-sync"] if throwaway else []),
-            *(["--set=scram_iterations=1"] if throwaway and int(self.version) >= _FIRST_WITH_ITERATIONS else []),
         ]
         completed = self._run(command)
         password_file.unlink()
