@@ -30,7 +30,7 @@ from service_migrations.ownership.owners import Owners as Owners, owners as owne
 from service_migrations.plan.plan import Plan as Plan, plan as plan
 from service_migrations.plan.review import PlanFinding as PlanFinding, PlannedRevision as PlannedRevision
 from service_migrations.rollout.rollout import upgrade_all as upgrade_all
-from service_migrations.rollout.schedule import News as News, Result as Result
+from service_migrations.rollout.schedule import Event as Event, Result as Result
 from service_migrations.rollout.status import Status as Status, status as status
 from service_migrations.service import Service as Service
 from service_migrations.settings.database import Database as Database
