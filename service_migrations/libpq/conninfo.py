@@ -11,6 +11,7 @@ import asyncpg
 import psycopg
 from psycopg import pq
 
+from service_migrations.errors import ConfigurationError
 from service_migrations.settings.dsn import Dsn
 
 __all__ = ["Connections"]
@@ -41,11 +42,12 @@ class Connections:
             server_settings: the startup parameters.
 
         Raises:
-            ConfigurationError: a certificate can't be read.
+            ConfigurationError: a certificate can't be read, or the libpq is older than a parameter of the DSN.
 
         """
         self._dsn, self._timeout, self._server_settings = dsn, timeout, dict(server_settings)
         self._of_asyncpg = dsn.connect_args()
+        self._of_psycopg = _arguments(dsn, timeout, server_settings)
         self._made: list[psycopg.AsyncConnection[Any]] = []
 
     async def connect(self) -> "psycopg.AsyncConnection[Any]":
@@ -56,7 +58,7 @@ class Connections:
 
         """
         password = await self._dsn.current_password()  # of a command, it may have expired
-        arguments = {**_arguments(self._dsn, self._timeout, self._server_settings), "password": password or ""}
+        arguments = {**self._of_psycopg, "password": password or ""}
         try:
             async with asyncio.timeout(self._timeout * len(self._dsn.hosts)):
                 connection = await _connect(arguments)
@@ -117,6 +119,15 @@ def _arguments(dsn: Dsn, timeout: float, server_settings: Mapping[str, str]) -> 
         **_tls(dsn.parameters),
         **{name: dsn.parameters[name] for name in _IF_GIVEN if name in dsn.parameters},
     }
+    unknown = arguments.keys() - {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    if refused := sorted(unknown & dsn.parameters.keys()):
+        version = pq.version_pretty(pq.version())
+        raise ConfigurationError(
+            f"The libpq that psycopg uses here is {version}, which doesn't know {refused[0]} of the DSN. "
+            'Leave it out, or install "psycopg[binary]", which brings a newer one.'
+        )
+    for name in unknown:  # what an older one does anyhow
+        del arguments[name]
     for option in pq.Conninfo.get_defaults():
         name, variable = option.keyword.decode(), (option.envvar or b"").decode()
         if variable in os.environ and name not in (*arguments, "service", "password"):

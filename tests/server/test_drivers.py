@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
+from psycopg import pq
 from sqlalchemy import URL, create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 import service_migrations
-from service_migrations.errors import MigrationError, UsageError
+from service_migrations.errors import ConfigurationError, MigrationError, UsageError
 from service_migrations.health.doctor import examine
-from service_migrations.settings.dsn import Dsn
+from service_migrations.libpq.conninfo import Connections
+from service_migrations.settings.dsn import Dsn, parse
 from tests.support.database import query, run_script, wait
 from tests.support.monorepo import Monorepo
 
@@ -577,6 +579,32 @@ def test_without_the_package_a_service_with_that_driver_is_78(
     assert ran.code == code, ran.text
     assert answer in ran.text
     assert "Traceback" not in ran.text
+
+
+@pytest.mark.usefixtures("psycopg_service")
+def test_the_libpq_of_the_machine_is_as_good_as_that_of_psycopgs_wheels(
+    monorepo: Monorepo, psycopg_service: Dsn
+) -> None:
+    """Without the extra ``binary``, psycopg uses the machine's, often an older one, which knows fewer parameters."""
+    old = {"PSYCOPG_IMPL": "python"}
+    monorepo.revision("billing", "r002", "r001", "op.create_table('extra', sa.Column('id', sa.Integer))")
+    ran = monorepo.process("db.upgrade", "--service", "billing", env=old)
+    assert ran.code == 0, ran.text
+    assert query(psycopg_service, "SELECT to_regclass('extra')::text")[0][0] == "extra"
+
+
+@pytest.mark.parametrize(("name", "value"), [("load_balance_hosts", "random"), ("sslnegotiation", "postgres")])
+def test_a_parameter_that_a_libpq_is_too_old_for_is_named_unless_it_says_the_default(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = [option for option in pq.Conninfo.get_defaults() if option.keyword.decode() != name]
+    monkeypatch.setattr("psycopg.pq.Conninfo.get_defaults", lambda: options)
+    dsn = parse(f"postgresql://app:app@localhost/app?{name}={value}", "the test")
+    if value == "random":
+        with pytest.raises(ConfigurationError, match=rf"^The libpq that psycopg uses here is [\d.]+, .* {name} of the"):
+            Connections(dsn, 10, {})
+    else:
+        Connections(dsn, 10, {})
 
 
 @pytest.mark.usefixtures("psycopg_service")
