@@ -59,6 +59,9 @@ def comparison_options(
         return not is_left_out and ownership.compares(item, name, kind, reflected, other)
 
     options: dict[str, Any] = {
+        "compare_type": True,
+        "compare_server_default": True,
+        "include_schemas": True,
         "include_name": sees,
         "include_object": compares,
         "migrations_left_out": left_out,

@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache, partial
 from io import StringIO
@@ -195,9 +195,6 @@ def _options(config: Config) -> dict[str, Any]:
         "version_table": attributes.get("version_table") or load_options(service, Sources()).version_table,
         "version_table_schema": attributes.get("version_table_schema") or bookkeeping_schema(service, metadata),
         "transaction_per_migration": True,
-        "compare_type": True,
-        "compare_server_default": True,
-        "include_schemas": True,
         "migrations_service": str(service),
         "on_version_apply": tuple(attributes.get("on_version_apply", ())),
     }
@@ -210,7 +207,17 @@ def _options(config: Config) -> dict[str, Any]:
         options |= comparison_options(
             ownership, renames, writes_revision=writes_revision, accepted=attributes.get("accepted", ())
         )
+    else:
+        options["include_name"] = partial(_is_seen, (options["version_table"], service.ledger_table))
     return options
+
+
+def _is_seen(bookkeeping: Collection[str], name: str | None, kind: str, _: Mapping[str, str | None]) -> bool:
+    """Whether a revision that compares the database with models of its own sees an object (``include_name``).
+
+    Alembic leaves its version table out where the schema isn't given, and knows no ledger: both would be dropped.
+    """
+    return kind != "table" or name not in bookkeeping
 
 
 def _combined(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
