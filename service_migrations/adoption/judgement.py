@@ -131,11 +131,17 @@ def judge_imports(service: PlainService, code: Code, folders: tuple[Path, ...]) 
             if is_library(top) or _is_of_python(top) or code.find(top, here) or code.find(name, here):
                 continue
             file = code.find(name, folders) or code.find(top, folders)
-            if file is not None and not _is_installed(top, file):
+            if file is not None and not _is_installed(top, file) and not _imports(code, file, top):
                 named.add(top)
                 text = f"it imports {name} of {service.relative(file)}"
                 text = f"{text}, and only {service.relative(here[0])} is on sys.path here"
                 service.note("to do", f"{text}; install that folder as a package.", path)
+
+
+def _imports(code: Code, file: Path, package: str) -> bool:
+    """Whether a file imports a package: one of its own name, as celery.py imports celery, is a library."""
+    module = code.try_read(file)
+    return module is not None and any(name.partition(".")[0] == package for name, *_ in module.imports.values())
 
 
 def _is_of_python(name: str) -> bool:

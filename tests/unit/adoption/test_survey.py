@@ -1632,6 +1632,17 @@ def test_a_module_of_python_is_not_one_of_its_name_in_a_folder_of_sys_path(tmp_p
     assert notes(only(tmp_path), "to do") == []
 
 
+def test_a_library_is_not_the_file_of_its_name_that_imports_it(tmp_path):
+    """Such as an application's celery.py, in the folder of a package whose alembic.ini stands in it."""
+    files = {
+        "alembic.ini": INI.replace("prepend_sys_path = .", "prepend_sys_path = .:shop\npath_separator = os"),
+        "shop/celery.py": "from celery import Celery\n",
+        "shop/models.py": "from shop.celery import Celery\nfrom celery.result import AsyncResult\n" + MODELS,
+    }
+    service(tmp_path, **files)
+    assert notes(only(tmp_path), "to do") == []
+
+
 def test_what_models_import_from_another_folder_of_sys_path_is_named(tmp_path, monkeypatch):
     """As a package that services share: plain Alembic found it, and here its models wouldn't be imported."""
     files = {
