@@ -26,6 +26,7 @@ __all__ = [
     "cannot_be_written",
     "create",
     "is_full",
+    "is_there",
     "read_bytes",
     "read_text",
     "refuse_irregular",
@@ -54,14 +55,34 @@ _KINDS = {
 }
 
 
+def is_there(path: Path) -> bool:
+    """Whether something has that name: also a link that leads nowhere, as where a volume isn't mounted."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True  # who reads it is told why that can't be done
+    return True
+
+
 def refuse_irregular(path: str | Path) -> None:
     """Refuse what is no file with an end.
 
     Raises:
-        OSError: it is a directory, a device, a pipe or a socket, or isn't there; ``strerror`` has the reason.
+        FileNotFoundError: it isn't there.
+        OSError: it is a directory, a device, a pipe, a socket, or a link that leads nowhere; ``strerror`` has the
+            reason.
 
     """
-    _refuse(Path(path).stat().st_mode, path)
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP) and Path(path).is_symlink():
+            reason = f"it is a link to {Path(path).readlink()}, which leads nowhere"
+            raise OSError(errno.ELOOP, reason, str(path)) from None
+        raise
+    _refuse(mode, path)
 
 
 def read_bytes(path: Path, limit: int = CONFIGURATION, *, pipe: bool = False) -> bytes:
@@ -177,7 +198,7 @@ def append(path: Path, content: bytes) -> None:
         OSError: it can't be written; ``filename`` has its name.
 
     """
-    if not path.exists():
+    if not is_there(path):
         create(path, content)
         return
     size = path.stat().st_size

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from service_migrations.errors import ConfigurationError
-from service_migrations.files import read_text
+from service_migrations.files import is_there, read_text
 
 __all__ = ["FILE", "read_alembic_table", "read_project", "read_tools"]
 
@@ -35,11 +35,14 @@ def read_project(root: Path) -> Mapping[str, Any]:
 
 def _table(root: Path, name: str) -> Mapping[str, Any]:
     path = root / FILE
+    if not is_there(path):
+        return {}
     try:
         status = path.stat()
-    except OSError:
-        return {}
-    table = _parsed(path, status.st_mtime_ns, status.st_size).get(name)
+        state = status.st_mtime_ns, status.st_size
+    except OSError:  # a link that leads nowhere
+        state = 0, 0
+    table = _parsed(path, *state).get(name)
     return table if isinstance(table, dict) else {}
 
 

@@ -11,6 +11,7 @@ from types import FrameType
 
 from service_migrations.configuration import TABLE, is_service_name
 from service_migrations.errors import ConfigurationError, MigrationError, UsageError
+from service_migrations.files import is_there
 from service_migrations.pyproject import FILE
 
 __all__ = ["Service", "refuse_shared", "service_problem", "with_foreign_locations"]
@@ -103,7 +104,7 @@ class Service:
     def env_example(self) -> Path:
         """The example of the ``.env``: the service's own where it has one, else the shared one."""
         own = self.path / ".env.example"
-        return own if own.exists() else self.root / ".env.example"
+        return own if is_there(own) else self.root / ".env.example"
 
     @property
     def shared_env_file(self) -> Path | None:

@@ -14,7 +14,7 @@ from service_migrations.connection.parameters import without_transaction_timeout
 from service_migrations.errors import AccessDeniedError, ConfigurationError
 from service_migrations.failures.driver_errors import is_lost_connection, is_of_the_session, sqlstate
 from service_migrations.failures.servers import server_failure
-from service_migrations.files import SOURCE, read_text
+from service_migrations.files import SOURCE, is_there, read_text
 from service_migrations.monorepo import Service
 from service_migrations.sql.quoting import line_of_copy_from_client
 
@@ -31,7 +31,7 @@ def bootstrap_files(services: Iterable[Service]) -> tuple[Path, ...]:
     """Return the files for a database of some services: that of the top level, and those beside their models."""
     folders = dict.fromkeys(folder for service in services for folder in (service.root, service.path))
     ordered = sorted(folders, key=lambda folder: len(folder.parts))
-    return tuple(path for path in (folder / FILE for folder in ordered) if path.exists())
+    return tuple(path for path in (folder / FILE for folder in ordered) if is_there(path))
 
 
 async def bootstrap(connection: "asyncpg.Connection", services: Iterable[Service]) -> list[str]:

@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 
 from service_migrations.errors import ConfigurationError, UsageError
-from service_migrations.files import SOURCE, read_text
+from service_migrations.files import SOURCE, is_there, read_text
 from service_migrations.monorepo import Service
 from service_migrations.pyproject import read_tools
 
@@ -29,7 +29,7 @@ def matrix_rows(service: Service, folder: str = "") -> Mapping[str, Sequence[str
 
     """
     path = service.root / (folder or _folder(service)) / f"{service}.toml"
-    if not path.exists():
+    if not is_there(path):
         return {}
     try:
         rows = tomllib.loads(read_text(path, SOURCE, encoding="utf-8-sig"))

@@ -13,7 +13,7 @@ from alembic.util import CommandError
 from service_migrations._alembic import ServiceConfig, give_toml_table
 from service_migrations.errors import ConfigurationError, UsageError
 from service_migrations.failures.driver_errors import describe
-from service_migrations.files import refuse_irregular
+from service_migrations.files import is_there, refuse_irregular
 from service_migrations.history import graph
 from service_migrations.history.files.loading import load
 from service_migrations.history.files.locations import refuse_unread
@@ -83,12 +83,10 @@ def template_folder(service: Service) -> Path | None:
         ConfigurationError: it, or else that of all services, is no file.
 
     """
-    own = next(
-        (folder for folder in (service.versions, service.versions.parent) if (folder / _TEMPLATE).exists()), None
-    )
+    own = next((folder for folder in (service.versions, service.versions.parent) if is_there(folder / _TEMPLATE)), None)
     template = (own or script_location(service.root)) / _TEMPLATE
     try:
-        if template.exists():
+        if is_there(template):
             refuse_irregular(template)  # Mako would wait for a pipe
     except OSError as error:
         path = service.relative(template)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from service_migrations.configuration import read_configuration
 from service_migrations.errors import ConfigurationError, MigrationError, UnreachableError, UsageError
-from service_migrations.files import append, create, replace as replace_file
+from service_migrations.files import append, create, is_there, replace as replace_file
 from service_migrations.monorepo import Service
 from service_migrations.postgres.account import reachable_folder
 from service_migrations.postgres.binaries import VERSIONS, check_version, provide
@@ -197,7 +197,7 @@ def lacks_dsn(service: Service, sources: Sources) -> bool:
     """
     if service.environment or service.is_env_file_given:
         return False  # they are of another machine
-    exists = service.env_file.exists()
+    exists = is_there(service.env_file)
     if exists and not (service.dsn or service.dsn_key):
         return False
     try:
@@ -228,7 +228,7 @@ def write_env(
     """
     values = assignments(service, "127.0.0.1", server.port, _passwords(others, server, sources) if sources else {})
     try:
-        if sources and service.env_file.exists():
+        if sources and is_there(service.env_file):
             collected = sources.collect(service)
             _append(service.env_file, {key: value for key, value in values.items() if not collected.get(key)})
             return

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from service_migrations._dotenv import parse_stream
 from service_migrations.errors import ConfigurationError
-from service_migrations.files import read_text
+from service_migrations.files import is_there, read_text
 
 __all__ = ["Assignment", "read"]
 
@@ -31,7 +31,7 @@ def read(path: Path, shown_path: str) -> tuple[Assignment, ...]:
         ConfigurationError: it can't be read, or has a line that is no assignment.
 
     """
-    if not path.exists():
+    if not is_there(path):
         return ()
     try:
         bindings = list(parse_stream(StringIO(read_text(path, encoding="utf-8-sig", pipe=True))))

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from service_migrations._dotenv import parse_stream
 from service_migrations.errors import ConfigurationError
-from service_migrations.files import read_text
+from service_migrations.files import is_there, read_text
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn, parse
 from service_migrations.settings.setting import SERVICE_FILE, Origin, Setting
@@ -39,7 +39,7 @@ def example(service: Service) -> Dsn:
 
     """
     if template := template_of(service):
-        values = _filled_in(service) if service.env_example.exists() else {}
+        values = _filled_in(service) if is_there(service.env_example) else {}
         if any(item.role == "database" and item.key not in values for item in template.missing({})):
             text = "It names no database, so no .env can be made from it."
             raise ConfigurationError(text, path=service.relative(service.env_example))
@@ -128,7 +128,7 @@ def made_for(service: Service, host: str, port: int) -> bool:
 def made_part(service: Service) -> str:
     """Return the part of a service's .env that was written for the developer's cluster; empty where there is none."""
     path = service.env_file
-    if not path.is_file():
+    if not is_there(path):
         return ""
     try:
         text = read_text(path, errors="surrogateescape")

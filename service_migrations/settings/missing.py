@@ -6,6 +6,7 @@ from difflib import get_close_matches
 
 from service_migrations.configuration import TABLE
 from service_migrations.errors import ConfigurationError
+from service_migrations.files import is_there
 from service_migrations.pyproject import FILE
 from service_migrations.service import Service
 from service_migrations.settings.env_file import Assignment
@@ -40,7 +41,7 @@ def dsn_missing(service: Service, lines: Sequence[Assignment]) -> ConfigurationE
     """
     path, key = service.relative(service.env_file), service.dsn_key or "DATABASE_DSN"
     set_variable = f"set {service.env_prefix}{key}"
-    if not service.env_file.exists() and not lines:
+    if not is_there(service.env_file) and not lines:
         return ConfigurationError(
             f"{path} does not exist, so {key} is missing.", path=path, hint=_first_steps(service, set_variable)
         )
@@ -71,7 +72,7 @@ def variables_missing(service: Service, variables: Iterable[Variable], place: st
     path, keys = service.relative(service.env_file), [variable.key for variable in variables]
     names, verb = " and ".join(keys), "is" if len(keys) == 1 else "are"
     prefixed = " and ".join(service.env_prefix + key for key in keys)
-    if not service.env_file.exists():
+    if not is_there(service.env_file):
         text = f"{path} does not exist, so {names} {verb} missing, which {place} of {FILE} names."
         return ConfigurationError(text, path=path, hint=_first_steps(service, f"set {prefixed}"))
     text = f"{names} {verb} missing, which {place} of {FILE} names."

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from service_migrations.errors import ConfigurationError, MigrationError
+from service_migrations.files import is_there
 from service_migrations.monorepo import Service
 from service_migrations.settings.dsn import Dsn
 from service_migrations.settings.env_file import Assignment, read
@@ -272,7 +273,7 @@ class Sources:
     def _refuse_absent(self, service: Service) -> None:
         """Refuse an environment, or a file, that was chosen for this command and isn't there."""
         own, shared = service.env_file, service.shared_env_file
-        if not (service.environment or service.is_env_file_given) or own.exists() or (shared and shared.exists()):
+        if not (service.environment or service.is_env_file_given) or is_there(own) or (shared and is_there(shared)):
             return
         path = service.relative(own)
         if shared:

@@ -70,6 +70,8 @@ KINDS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a directory": (Path.mkdir, "Is a directory"),
     "a socket": (of_socket, "it is a socket"),
     "a huge file": (huge, "it has more than "),
+    "a link to nowhere": (lambda path: path.symlink_to("/nowhere/x"), "a link to /nowhere/x, which leads nowhere"),
+    "a link to itself": (lambda path: path.symlink_to(path.name), "which leads nowhere"),
 }
 
 FILES: dict[str, tuple[Callable[[Service], Path], Callable[[Service], Any]]] = {

@@ -128,10 +128,16 @@ def test_a_character_that_no_text_has_is_told_with_its_line(billing: Service, ke
     assert message == "services/billing/.env:3 has a NUL character. Was the file cut off, or saved as UTF-16?"
 
 
-def test_a_link_to_nowhere_counts_as_no_file(billing: Service) -> None:
+@pytest.mark.parametrize("target", ["nowhere", ".env"])
+def test_a_link_to_nowhere_is_no_missing_file_without_which_the_top_level_decides(
+    monorepo: Monorepo, billing: Service, target: str
+) -> None:
+    """Such as one into a volume that isn't mounted: the database of all services would be migrated instead."""
     billing.env_file.unlink()
-    billing.env_file.symlink_to("nowhere")
-    assert refused(billing).startswith("services/billing/.env does not exist")
+    billing.env_file.symlink_to(target)
+    (monorepo.root / ".env").write_text(f"DATABASE_DSN={dsn('all')}\n")
+    reason = f"services/billing/.env can't be read: it is a link to {target}, which leads nowhere."
+    assert refused(billing).startswith(reason)
 
 
 def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(billing: Service) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from service_migrations.configuration import TABLE
@@ -54,10 +54,10 @@ def _unread(folder: Path, visited: set[Path], service: Service, *, is_read: bool
     except OSError:  # it doesn't exist, or can't be read, which Alembic reports
         return
     for entry in entries:
-        if not entry.is_dir():
+        if not _is(entry.is_dir):
             if not _FILE.fullmatch(entry.name):
                 continue
-            is_file = entry.is_file()
+            is_file = _is(entry.is_file)
             if is_read and is_file:  # nearly all: a Path of each would take a tenth of the time for thousands
                 continue
             path = Path(entry.path)
@@ -72,6 +72,13 @@ def _unread(folder: Path, visited: set[Path], service: Service, *, is_read: bool
                 visited.add(real_path)
                 reads_below = is_read and service.recursive_version_locations and not entry.is_symlink()
                 yield from _unread(path, visited, service, is_read=reads_below)
+
+
+def _is(kind: Callable[[], bool]) -> bool:
+    try:
+        return kind()
+    except OSError:  # a link to itself
+        return False
 
 
 def _leaves_subfolders_out(service: Service) -> bool:
