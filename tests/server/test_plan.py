@@ -61,6 +61,8 @@ CASES = [
     ("WITH gone AS (DELETE FROM t WHERE a = 1 RETURNING id) INSERT INTO u SELECT id FROM gone", {D}),
     ("DO $$ BEGIN UPDATE t SET a = 1; END $$", {D}),
     ("DO 'BEGIN EXECUTE ''UPDATE t SET a = 1''; END'", {D}),
+    ("DO $$ DECLARE change text := 'DROP TABLE u'; BEGIN EXECUTE change; END $$", {B, D, X}),
+    ("DO $$ BEGIN EXECUTE 'ALTER TABLE t ' || CASE WHEN true THEN 'DROP COLUMN b' END; END $$", {B, X}),
     ("DO $$ BEGIN PERFORM 1; END $$", {A}),
     ("CALL proc()", {D}),
     ("DELETE FROM t", {D, X}),

@@ -109,10 +109,12 @@ PRIVILEGES = [
         )
     ),
     Case(
-        f"DROP VIEW v; {NEW_VIEW}; DO $$ BEGIN EXECUTE format('GRANT ALL ON %I TO plan_reader', 'v'); END $$",
+        f"DROP VIEW v; {NEW_VIEW}; DO $$ DECLARE a text := 'v'; BEGIN "
+        "EXECUTE format('GRANT ALL ON %I TO plan_reader', a); END $$",
         READ,
         said="isn't looked for",
     ),
+    Case(f"DROP VIEW v; {NEW_VIEW}; DO $$ BEGIN EXECUTE format('GRANT ALL ON %I TO plan_reader', 'v'); END $$", READ),
     Case("CREATE OR REPLACE VIEW v AS SELECT * FROM t", READ),
     Case(f"{TAKEN}; ALTER VIEW old_v RENAME TO v", READ),
     Case(

@@ -460,7 +460,10 @@ def test_a_statement_that_ends_too_early_is_left_to_the_server(text: str) -> Non
     [
         ("format('ALTER TABLE %I DROP COLUMN a', t)", {X}),
         ("format('DROP TABLE %1$I.%2$I', 's', 't')", {X}),
-        ("format('UPDATE %s SET a = %L', t, 'TRUNCATE t')", {Class.DATA, Class.DESTRUCTIVE}),
+        ("format('UPDATE %s SET a = %L', t, 'TRUNCATE t')", {D}),
+        ("format('%s', 'TRUNCATE t')", {Class.DESTRUCTIVE}),
+        ("format('CREATE %s TABLE %I (a int)', CASE WHEN a THEN 'UNLOGGED' ELSE '' END, 't')", set()),
+        ("format('%2$s %1$s t', 'TABLE', 'DROP')", {X}),
         ("format('DROP TABLE %I', 'log_' || n)", {X}),
         ("format('DROP TABLE ' || '%I.%I', s, lower('log_' || n)) || ' CASCADE'", {X}),
         ("'ALTER TABLE ' || format('%I.%I', s, 'a' || n) || ' DROP COLUMN a'", {X}),
@@ -472,12 +475,51 @@ def test_a_statement_that_ends_too_early_is_left_to_the_server(text: str) -> Non
         ("a_variable", {D}),
         ("a_variable || ' TO x'", {D}),
         ("a_variable USING b", {D}),
-        ("concat_ws(' ', 'DROP', 'TABLE', 't')", {D}),
-        ("replace('DR-P TABLE t', '-', 'O')", {D}),
+        ("concat_ws(' ', 'DROP', 'TABLE', 't')", {X}),
+        ("replace('DR-P TABLE t', '-', 'O')", {X}),
+        ("pg_catalog.concat('DROP ', upper('table'), ' t')", {X}),
+        ("'ALTER TABLE t ' || CASE WHEN a THEN 'DROP COLUMN a' ELSE 'ADD COLUMN a int' END", {X}),
+        ("CASE WHEN a THEN CASE b WHEN 1 THEN 'DROP TABLE t' END ELSE 'SELECT 1' END", {X}),
+        ("(SELECT string_agg('DROP TABLE ' || quote_ident(relname), ';') FROM pg_class)", {X}),
+        ("coalesce(NULL, 'DROP TABLE t') INTO a USING b", {X, D}),
+        ("'DROP ' || kind || ' t'", {D}),
+        ("(SELECT)", {D}),
+        ("'ALTER TABLE t ' || an_action", {D}),
+        ("'ALTER TABLE t ADD COLUMN a int, ' || an_action", {D}),
+        ("format('ALTER TABLE %I %s', t, an_action)", {D}),
     ],
 )
 def test_what_a_block_puts_together_has_its_classes(expression: str, expected: set[Class]) -> None:
     assert classes(f"DO $$ BEGIN EXECUTE {expression}; END $$") == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "sql := 'DROP TABLE t'; EXECUTE sql",
+        "sql = 'DROP ' || 'TABLE t'; IF a THEN EXECUTE sql; END IF",
+        "SELECT format('DROP TABLE %I', relname) INTO sql FROM pg_class; EXECUTE sql",
+        "FOR r IN SELECT 'DROP TABLE ' || relname AS sql FROM pg_class LOOP EXECUTE r.sql; END LOOP",
+        "FOREACH sql IN ARRAY ARRAY['SELECT 1', 'DROP TABLE t'] LOOP EXECUTE sql; END LOOP",
+        "pattern := 'DROP TABLE %I'; EXECUTE format(pattern, a)",
+    ],
+)
+def test_a_statement_in_a_text_of_a_block_may_be_what_it_executes(body: str) -> None:
+    """A DROP that a block kept in a variable was no loss, and was run on any target."""
+    assert classes(f"DO $$ DECLARE sql text; BEGIN {body}; END $$") == {D, X}
+    assert classes(f"DO $$ DECLARE sql text; BEGIN {body.replace('EXECUTE', 'PERFORM')}; END $$") == set()
+
+
+@pytest.mark.parametrize(
+    "text", ["drop old tables", "delete", "call it", "update failed", "DROP TABLE %", "create tables"]
+)
+def test_a_message_of_a_block_is_no_statement(text: str) -> None:
+    text = f"RAISE NOTICE '{text}', a" if "%" in text else f"PERFORM log('{text}')"
+    assert classes(f"DO $$ BEGIN {text}; EXECUTE a_variable; END $$") == {D}
+
+
+def test_a_statement_behind_a_label_is_seen() -> None:
+    assert classes("DO $$ BEGIN <<rows>> DELETE FROM t; END $$") == {D, Class.DESTRUCTIVE}
 
 
 @pytest.mark.parametrize("text", ["plpy.execute('DROP TABLE t')", "drop = 1"])
