@@ -537,3 +537,9 @@ def test_the_execute_of_a_trigger_names_a_function() -> None:
 def test_a_constraint_that_is_enforced_locks() -> None:
     assert Class.LOCKS in classes("ALTER TABLE t ALTER CONSTRAINT k ENFORCED")
     assert classes("ALTER TABLE t ALTER CONSTRAINT k NOT ENFORCED") == set()
+
+
+def test_the_default_partition_itself_scans_no_other() -> None:
+    statement = next(statements("CREATE TABLE IF NOT EXISTS spare PARTITION OF parts DEFAULT")).tokens
+    assert list(classify(statement, Scope(defaults={"parts": "spare"}))) == []
+    assert list(classify(statement, Scope(defaults={"parts": "other"}))) != []

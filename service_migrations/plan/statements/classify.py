@@ -158,12 +158,12 @@ def _is_new_column(statement: Sequence[Token], action: Sequence[Token], scope: S
     return statement[1] == "table" and scope.columns.are_new(table, [column])
 
 
-def _partition(parent: str, scope: Scope, attached: str = "") -> Iterator[Reason]:
+def _partition(parent: str, scope: Scope, attached: str = "", created: str = "") -> Iterator[Reason]:
     """Yield the long lock of a new partition: the scan of what is attached, and of a DEFAULT one beside it."""
     default = scope.defaults.get(parent, "")
     if attached and not {("table", parent), ("table", attached)} & scope.created:
         yield Class.LOCKS, "ATTACH PARTITION scans the partition, unless a validated CHECK proves its bounds."
-    elif default and ("table", default) not in scope.created and default != attached:
+    elif default and ("table", default) not in scope.created and default not in (attached, created):
         yield (
             Class.LOCKS,
             f"The DEFAULT partition {default} is scanned under its lock, unless a CHECK excludes the rows.",
@@ -272,7 +272,9 @@ def _build(statement: Sequence[Token], scope: Scope) -> Iterator[Reason]:
             yield from _nested(statement, scope)  # CREATE TABLE … AS WITH
             of = next((at for at, pair in enumerate(pairwise(statement)) if [*pair] == ["partition", "of"]), None)
             if of is not None:
-                yield from _partition(name_at(statement, of + 2)[0], scope)
+                yield from _partition(
+                    name_at(statement, of + 2)[0], scope, created=name_at(statement, words.index("table") + 1)[0]
+                )
         return
     if concurrently:
         yield Class.CONCURRENT, f"{words[0].upper()} … CONCURRENTLY lets others read and write meanwhile."
