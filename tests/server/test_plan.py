@@ -162,6 +162,32 @@ def test_a_required_column_locks_and_dropping_a_database_destroys(world):
     assert only(planned(monorepo)).classes == (B, X)
 
 
+PURGES = "CREATE OR REPLACE FUNCTION purge() RETURNS int LANGUAGE sql AS $$ DELETE FROM t RETURNING 1 $$"
+COUNTS = "CREATE OR REPLACE FUNCTION purge() RETURNS int LANGUAGE sql AS $$ SELECT 1 $$"
+
+
+@pytest.mark.parametrize(
+    ("earlier", "back", "call", "classes"),
+    [
+        (PURGES, COUNTS, "SELECT purge()", {D, X}),
+        (PURGES, COUNTS, "DO $$ BEGIN PERFORM public.purge(); END $$", {D, X}),
+        (COUNTS, PURGES, "SELECT purge()", {A}),
+    ],
+)
+def test_a_function_that_an_earlier_revision_created_does_what_its_body_does(
+    monorepo: Monorepo, database: Callable[..., Dsn], earlier: str, back: str, call: str, classes: set[str]
+) -> None:
+    """The plan knew the functions of its own revisions only, and what the others deleted was additive."""
+    monorepo.service("billing", dsn=database())
+    bodies = [f"op.execute({sql!r})" for sql in (earlier, back)]
+    monorepo.revision("billing", "a1", None, f'op.execute("CREATE TABLE t (id int)")\n{bodies[0]}', bodies[1])
+    wait(service_migrations.upgrade(monorepo.find("billing")))
+    monorepo.revision("billing", "b2", "a1", f"op.execute({call!r})", "op.execute('SELECT 1')")
+    assert set(only(planned(monorepo)).classes) == classes
+    monorepo.revision("billing", "b2", "a1", f"op.execute({COUNTS!r})\nop.execute({call!r})", "op.execute('SELECT 1')")
+    assert not {D, X} & set(only(planned(monorepo)).classes)
+
+
 @pytest.mark.parametrize(
     ("validate", "expected"), [("VALIDATE CONSTRAINT present", (A,)), ("ALTER a SET DEFAULT 1", (L, B))]
 )

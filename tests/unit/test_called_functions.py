@@ -33,10 +33,16 @@ CALLED = {
     "CREATE OR REPLACE PROCEDURE f() BEGIN ATOMIC DELETE FROM t; END; CALL f()": {D, X},
     F.format("ALTER TABLE t SET UNLOGGED") + "SELECT f()": {L},
     F.format("REINDEX TABLE t") + "SELECT f()": {L},
+    "SELECT query_to_xml('DELETE FROM t RETURNING 1', true, true, '')": {D, X},
+    "DO $$ BEGIN PERFORM public.dblink_exec('dbname=a', 'DROP TABLE t'); END $$": {B, X},
+    "SELECT dblink_exec('dbname=a', a_text)": {D},
+    "WITH a AS (SELECT dblink_exec('TRUNCATE t')) SELECT 1": {X},
     F.format("EXECUTE format('ALTER TABLE %I DROP COLUMN a', x)") + "SELECT f()": {B, X},
     f"CREATE SCHEMA s; {F.format('ALTER TABLE t SET SCHEMA s')} SELECT f(); DROP SCHEMA s CASCADE": {B, X},
 }
 NOT_CALLED = {
+    "SELECT * FROM dblink('dbname=a', 'SELECT 1') AS a (b int)": set(),
+    "SELECT query_to_xml('SELECT 1', true, true, '')": set(),
     DROPS: set(),
     f"{DROPS} DROP FUNCTION f()": set(),
     f"{DROPS} CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()": set(),

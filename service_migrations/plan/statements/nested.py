@@ -9,7 +9,7 @@ from service_migrations.sql.created import KINDS
 from service_migrations.sql.dynamic import UNKNOWN, executed_texts, possible_texts
 from service_migrations.sql.lexer import Token, statements, tokenize
 
-__all__ = ["ROW_CHANGES", "Unseen", "nested_statements", "statements_of_block"]
+__all__ = ["ROW_CHANGES", "Unseen", "is_statement", "nested_statements", "statements_of_block"]
 
 ROW_CHANGES = ("insert", "update", "delete", "merge")
 """The commands that change rows."""
@@ -82,11 +82,11 @@ def nested_statements(statement: Sequence[Token], *, is_block: bool = False) -> 
             yield own
     if is_block and is_unseen:
         texts = dict.fromkeys(possible_texts(statement))
-        yield from (inside.tokens for text in texts for inside in statements(text) if _is_statement(inside.tokens))
+        yield from (inside.tokens for text in texts for inside in statements(text) if is_statement(inside.tokens))
 
 
-def _is_statement(tokens: Sequence[Token]) -> bool:
-    """Whether a text of a block is a statement that it may execute, and no prose."""
+def is_statement(tokens: Sequence[Token]) -> bool:
+    """Whether a text is a statement that may be executed, and no prose."""
     first, second = ([token.value if token.kind == "word" else "" for token in tokens[:2]] + ["", ""])[:2]
     if first in _SECOND_WORDS:
         return second in _SECOND_WORDS[first]

@@ -42,7 +42,7 @@ class Scope:
         later: (kind, name) of what later statements of the same transaction create; a table that they attach to a
             parent is a partition here, and a column of a table that they fill in is a default.
         temporary: those of ``created`` that end with the session, and hide a lasting one of their name.
-        bodies: those of the functions that the plan has created.
+        bodies: those of the functions that the history before the plan, and the plan, have created.
         defaults: the DEFAULT partition of each table that has one before the plan.
         is_widening: whether the file of the revision shows that the statement's new type takes what the old one took.
         is_unrewritten: whether it also shows that no row is rewritten.
