@@ -9,7 +9,7 @@ from service_migrations.history.sql.offline import Piece, Rendered
 from service_migrations.plan.classes import Class, Reason
 from service_migrations.plan.committed_breaks import read_breaks
 from service_migrations.plan.default_partitions import default_partitions
-from service_migrations.plan.function_bodies import function_bodies
+from service_migrations.plan.earlier_statements import earlier_statements
 from service_migrations.plan.revision_text import RevisionText, revision_text
 from service_migrations.plan.squawk import SquawkWarning
 from service_migrations.plan.squawk_text import SquawkLine, block_statements, sql_of
@@ -124,7 +124,8 @@ def reviews(
     if history and any("partition" in piece.sql.lower() for revision in rendered for piece in revision.pieces):
         scope.defaults = default_partitions(history)
     if history:
-        scope.bodies = function_bodies(history, rendered)
+        for tokens in earlier_statements(history, rendered):
+            scope.record_earlier(tokens)
     for revision in rendered:
         review = Review(revision, _read(history, revision))
         review.in_database = (in_database or {}).get(revision.revision.revision, ())

@@ -188,6 +188,23 @@ def test_a_function_that_an_earlier_revision_created_does_what_its_body_does(
     assert not {D, X} & set(only(planned(monorepo)).classes)
 
 
+def test_a_column_of_a_domain_with_a_constraint_of_an_earlier_revision_locks(
+    monorepo: Monorepo, database: Callable[..., Dsn]
+) -> None:
+    dsn = database()
+    monorepo.service("billing", dsn=dsn)
+    body = 'op.execute("CREATE TABLE t AS SELECT 1 AS id")\nop.execute("CREATE DOMAIN d AS int CHECK (VALUE > 0)")'
+    monorepo.revision("billing", "a1", None, body)
+    wait(service_migrations.upgrade(monorepo.find("billing")))
+    monorepo.revision(
+        "billing", "b2", "a1", 'op.execute("ALTER TABLE t ADD a d")', 'op.execute("ALTER TABLE t DROP a")'
+    )
+    assert set(only(planned(monorepo)).classes) == {L}
+    file = query(dsn, "SELECT pg_relation_filenode('t')")
+    wait(service_migrations.upgrade(monorepo.find("billing")))
+    assert query(dsn, "SELECT pg_relation_filenode('t')") != file
+
+
 @pytest.mark.parametrize(
     ("validate", "expected"), [("VALIDATE CONSTRAINT present", (A,)), ("ALTER a SET DEFAULT 1", (L, B))]
 )

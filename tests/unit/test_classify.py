@@ -539,6 +539,28 @@ def test_a_constraint_that_is_enforced_locks() -> None:
     assert classes("ALTER TABLE t ALTER CONSTRAINT k NOT ENFORCED") == set()
 
 
+@pytest.mark.parametrize(
+    ("domain", "added", "expected"),
+    [
+        ("CREATE DOMAIN d AS int CHECK (VALUE > 0)", "a d", {L}),
+        ("CREATE DOMAIN d AS int NOT NULL", "IF NOT EXISTS a d DEFAULT 1", {L}),
+        ("CREATE DOMAIN s.d int CONSTRAINT c CHECK (VALUE > 0)", "COLUMN a s.d", {L}),
+        ("CREATE DOMAIN d AS int; ALTER DOMAIN d ADD CHECK (VALUE > 0)", "a public.d", {L}),
+        ("CREATE DOMAIN d AS int DEFAULT 1", "a d", set()),
+        ("CREATE DOMAIN d AS int CHECK (VALUE > 0)", "a d[]", set()),
+        ("CREATE DOMAIN d AS int CHECK (VALUE > 0); DROP DOMAIN d; CREATE TYPE d AS ENUM ('a')", "a d", set()),
+        ("CREATE DOMAIN d AS int CHECK (VALUE > 0)", "a int", set()),
+    ],
+)
+def test_a_column_of_a_domain_with_a_constraint_locks(domain: str, added: str, expected: set[Class]) -> None:
+    """PostgreSQL rewrites the table (documentation, ALTER TABLE, Notes), and the plan said additive."""
+    scope = Scope()
+    for statement in statements(domain):
+        scope.record_earlier(statement.tokens)
+    tokens = next(statements(f"ALTER TABLE t ADD {added}")).tokens
+    assert {kind for kind, _ in classify(tokens, scope)} == expected
+
+
 def test_the_default_partition_itself_scans_no_other() -> None:
     statement = next(statements("CREATE TABLE IF NOT EXISTS spare PARTITION OF parts DEFAULT")).tokens
     assert list(classify(statement, Scope(defaults={"parts": "spare"}))) == []

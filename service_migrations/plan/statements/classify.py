@@ -240,6 +240,18 @@ def _of_action(statement: Sequence[Token], action: Sequence[Token], scope: Scope
         yield from _partition(name_at(statement, 2)[0], scope, name_at(action, 2)[0])
     elif not scope.is_new(statement):
         yield from _locks(words)
+        if words[0] == "add" and _added_type(action) in scope.domains:
+            yield (
+                Class.LOCKS,
+                "A column of a domain with a constraint is checked: the table is rewritten under its lock.",
+            )
+
+
+def _added_type(action: Sequence[Token]) -> str:
+    """Return the type of the column that an ADD adds; empty for an array."""
+    end = name_at(action, 1 + (list(action[1:2]) == ["column"]))[1]
+    name, end = name_at(action, end)
+    return "" if list(action[end : end + 1]) == ["["] else name
 
 
 def _is_column(kind: str, words: list[str]) -> bool:

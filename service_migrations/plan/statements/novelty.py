@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
-from service_migrations.plan.statements.called import body_of
+from service_migrations.plan.statements.called import body_of, created_function
 from service_migrations.plan.statements.columns import Columns, is_null, words_of
 from service_migrations.plan.statements.nested import Unseen, statements_of_block
 from service_migrations.sql.clauses import actions, checked_column, index_table, name_at, names, not_nulls, split_name
@@ -43,6 +44,7 @@ class Scope:
             parent is a partition here, and a column of a table that they fill in is a default.
         temporary: those of ``created`` that end with the session, and hide a lasting one of their name.
         bodies: those of the functions that the history before the plan, and the plan, have created.
+        domains: those with a constraint, of both too.
         defaults: the DEFAULT partition of each table that has one before the plan.
         is_widening: whether the file of the revision shows that the statement's new type takes what the old one took.
         is_unrewritten: whether it also shows that no row is rewritten.
@@ -58,6 +60,7 @@ class Scope:
     later: Counter[tuple[str, str]] = field(default_factory=Counter)
     temporary: set[tuple[str, str]] = field(default_factory=set)
     bodies: dict[str, Sequence[Token]] = field(default_factory=dict)
+    domains: set[str] = field(default_factory=set)
     defaults: dict[str, str] = field(default_factory=dict)
     is_widening: bool = False
     is_unrewritten: bool = False
@@ -104,9 +107,27 @@ class Scope:
         for statement in transaction:
             self.later.update(filter(None, [_created_object(statement), _attached(statement), *_filled(statement)]))
 
+    def record_earlier(self, statement: Sequence[Token]) -> None:
+        """Record the function or the domain that a statement before the plan creates or changes."""
+        if name := created_function(statement):
+            self.bodies[name] = body_of(statement)
+        else:
+            self._record_domain(statement)
+
+    def _record_domain(self, statement: Sequence[Token]) -> None:
+        if len(statement) < 3 or statement[1] != "domain":  # noqa: PLR2004 - CREATE, DOMAIN, name
+            return
+        name, end = name_at(statement, 2)
+        words = words_of(statement[end:])
+        if statement[0] == "drop":
+            self.domains.discard(name)
+        elif words[:1] != ["drop"] and ("check" in words or ("not", "null") in pairwise(words)):
+            self.domains.add(name)
+
     def record(self, statement: Sequence[Token]) -> None:
         """Record what a statement creates, drops, renames or validates."""
         first = statement[0] if statement else None
+        self._record_domain(statement)
         if first == "create":
             self._record_create(statement)
         elif first == "drop":
