@@ -16,7 +16,7 @@ _PLACE = re.compile(r"%(?:%|(?:(?P<number>\d+)\$)?-?(?:\d+|\*(?:\d+\$)?)?(?P<kin
 """Where ``format`` fills something in (documentation, 9.4.1 format)."""
 _PLAIN_NAME = re.compile(rf"[a-z_{UNKNOWN}][a-z0-9_{UNKNOWN}]*")
 _MOST = 64
-"""How many texts of one expression are read: each CASE and each COALESCE has several."""
+"""How many texts of one expression are read: each CASE and each COALESCE has several. Further ones are unknown."""
 _SAME = ("string_agg", "min", "max", "nullif", "upper", "lower", "trim", "btrim", "ltrim", "rtrim")
 """Functions whose result is their first argument, but for letters, spaces and repetition."""
 _FUNCTIONS = (*_SAME, "coalesce", "concat", "concat_ws", "format", "quote_ident", "replace")
@@ -70,8 +70,14 @@ def _texts(expression: Sequence[Token]) -> list[str]:
 
 
 def _joined(parts: Sequence[Sequence[str]], separator: str = "") -> list[str]:
-    texts = [separator.join(texts) for texts in islice(product(*parts), _MOST)]
+    texts = _combined(parts, lambda *texts: separator.join(texts))
     return [re.sub(f"{UNKNOWN}+", UNKNOWN, text) for text in texts]
+
+
+def _combined(parts: Sequence[Sequence[str]], combine: Callable[..., str]) -> list[str]:
+    """Return what a function makes of each combination of texts; an unknown text stands for those beyond the most."""
+    combinations = list(islice(product(*parts), _MOST + 1))
+    return [combine(*texts) for texts in combinations[:_MOST]] + [UNKNOWN] * (len(combinations) > _MOST)
 
 
 def _split(expression: Sequence[Token]) -> Iterator[Sequence[Token]]:
@@ -112,9 +118,9 @@ def _result(function: Token, arguments: Sequence[Sequence[Token]]) -> list[str]:
         return [text for separator in values[0] for text in _joined(values[1:], separator)]
     if function == "coalesce":
         return [text for texts in values for text in texts]
-    if function not in _COMBINED:
+    if function not in _COMBINING:
         return values[0]
-    return [_COMBINED[function.value](*texts) for texts in islice(product(*values), _MOST)]
+    return _combined(values, _COMBINING[function.value])
 
 
 def _name(text: str) -> str:
@@ -143,7 +149,7 @@ def _replaced(text: str, old: str = "", new: str = "", *_: str) -> str:
     return text.replace(old, new) if old else text
 
 
-_COMBINED: dict[str, Callable[..., str]] = {
+_COMBINING: dict[str, Callable[..., str]] = {
     "concat": _concatenated,
     "format": _formatted,
     "quote_ident": _name,
