@@ -123,7 +123,7 @@ def reviews(
     scope = Scope()
     if history and any("partition" in piece.sql.lower() for revision in rendered for piece in revision.pieces):
         scope.defaults = default_partitions(history)
-    if history:
+    if history and rendered:
         for tokens in earlier_statements(history, rendered):
             scope.record_earlier(tokens)
     for revision in rendered:

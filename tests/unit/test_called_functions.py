@@ -1,11 +1,16 @@
 """The functions that a plan creates and calls: their bodies are seen, and only where they are called."""
 
+from pathlib import Path
+
 import pytest
 
+from service_migrations.history.revisions import read
 from service_migrations.plan.classes import Class
+from service_migrations.plan.review import judge
 from service_migrations.plan.statements.classify import classify
 from service_migrations.plan.statements.novelty import Scope
 from service_migrations.sql.lexer import statements
+from tests.support.monorepo import Monorepo
 
 B, D, L, X = Class.BREAKING, Class.DATA, Class.LOCKS, Class.DESTRUCTIVE
 F = "CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN {}; END $$;"
@@ -67,3 +72,16 @@ def test_what_a_function_of_the_plan_does_when_it_is_called_is_seen(text: str) -
 @pytest.mark.parametrize("text", NOT_CALLED)
 def test_what_is_not_called_does_nothing(text: str) -> None:
     assert classes(text) == NOT_CALLED[text]
+
+
+def test_with_nothing_pending_no_revision_is_read_again(monorepo: Monorepo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file of a history of thousands was, for the functions in it."""
+    service = monorepo.service("billing")
+    monorepo.table_revision("billing", "r001", None)
+    history = read(service)
+
+    def refuse(path: Path) -> bytes:
+        raise AssertionError(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert judge(history, []) == []
