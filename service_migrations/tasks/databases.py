@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from invoke.context import Context
 
 from service_migrations.errors import MigrationError
+from service_migrations.files import is_there
 from service_migrations.monorepo import discover
 from service_migrations.tasks.support import console
 from service_migrations.tasks.support.each import each, fail
@@ -56,7 +57,7 @@ def _services_of(settings: "Settings") -> str:
     certain = sorted([settings.service.name, *(sibling.service.name for sibling in others if sibling.certain)])
     uncertain = {sibling.service.name for sibling in others if not sibling.certain}
     for other in discover(settings.service.root):
-        if other.name not in certain and other.env_file.exists():
+        if other.name not in certain and is_there(other.env_file):
             try:
                 load_unchecked(other, settings.sources.of_siblings())
             except MigrationError:

@@ -582,6 +582,10 @@ def test_a_drop_says_whose_data_is_lost_also_where_that_cant_be_known(
     monorepo.env("catalog", DATABASE_DSN=f"'{dsn_text(dsn)}")
     says = f"Drop {dsn.target} with all data of billing (and perhaps of catalog, whose settings don't say)? "
     assert monorepo.inv(*words).err.startswith(says)
+    env_file = monorepo.find("catalog").env_file
+    env_file.unlink()
+    env_file.symlink_to("/nowhere/.env")
+    assert monorepo.inv(*words).err.startswith(says)
     assert at(two["billing"]) == ["a1"]
 
 
